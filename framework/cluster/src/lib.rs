@@ -1,0 +1,1 @@
+//! JobManager and TaskManager processes: they drive the decisions of control.

@@ -1,0 +1,1 @@
+//! Built-in operators, written against the core contracts.

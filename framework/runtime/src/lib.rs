@@ -1,0 +1,1 @@
+//! One task attempt: tasklets, chains, input gates and the exchange.

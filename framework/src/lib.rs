@@ -1,0 +1,1 @@
+//! Stateful stream processing in application mode: one binary per job, exactly once.

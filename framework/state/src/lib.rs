@@ -1,0 +1,1 @@
+//! State backends, snapshot format and checkpoint storage.

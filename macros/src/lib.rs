@@ -1,0 +1,1 @@
+//! Procedural macros of Flott: Record, Operator, operator and main.
