@@ -1,0 +1,432 @@
+//! The operator contract and the typed links between the operators of a chain.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    element::{Barrier, Batch, Signal},
+    error::{Error, Result},
+    id::{AttemptId, CheckpointId, Generation, OperatorUid, SubtaskIndex},
+    key_group::{KeyGroupRange, MaxParallelism},
+    record::Record,
+    snapshot::{OperatorSnapshot, RestoredOperator},
+    time::{EventTime, MonotonicTime, ProcessingTime, Watermark},
+};
+
+/// What an operator learns when its subtask starts.
+pub struct OperatorContext {
+    /// The operator's name.
+    pub uid: OperatorUid,
+    /// Which copy this is.
+    pub subtask: SubtaskIndex,
+    /// Of how many.
+    pub parallelism: u32,
+    /// Number of key groups of the job.
+    pub max_parallelism: MaxParallelism,
+    /// The try of the job.
+    pub attempt: AttemptId,
+    /// Scope of transactional ids.
+    pub generation: Generation,
+    /// The checkpoint it is restored from.
+    pub restored_checkpoint: Option<CheckpointId>,
+    /// What that checkpoint has for this operator and subtask.
+    pub restored: RestoredOperator,
+    /// Its counters.
+    pub metrics: Arc<OperatorMetrics>,
+}
+
+impl OperatorContext {
+    /// The key groups that this subtask owns.
+    #[must_use]
+    pub fn key_groups(&self) -> KeyGroupRange {
+        self.max_parallelism.key_groups(self.subtask, self.parallelism)
+    }
+}
+
+/// What is counted per operator and subtask; updated once per batch.
+#[derive(Debug)]
+pub struct OperatorMetrics {
+    /// Records received; for a source, records read.
+    pub records_in: AtomicU64,
+    /// Records emitted.
+    pub records_out: AtomicU64,
+    /// Records dropped by policy: undecodable, or too late for their window.
+    pub records_dropped: AtomicU64,
+    /// The last watermark, in milliseconds.
+    pub watermark: AtomicI64,
+}
+
+impl Default for OperatorMetrics {
+    fn default() -> Self {
+        Self {
+            records_in: AtomicU64::new(0),
+            records_out: AtomicU64::new(0),
+            records_dropped: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+        }
+    }
+}
+
+/// The time, as the task loop read it last: once per step, not per record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTime {
+    /// Monotonic.
+    pub now: MonotonicTime,
+    /// Wall clock.
+    pub processing_time: ProcessingTime,
+}
+
+/// What happens to a task besides its input. Passed down the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// Time has passed. Operators fire their processing-time timers and look after background work.
+    Tick(StepTime),
+    /// A checkpoint is complete: its output may be committed.
+    CheckpointComplete(CheckpointId),
+}
+
+/// Logic between an input and an output. Runs on one thread, never blocks.
+pub trait Operator: Send {
+    /// Type of its input records.
+    type In: Record;
+    /// Type of its output records.
+    type Out: Record;
+
+    /// Prepares for records: binds and restores state. Called once, first.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn open(&mut self, _context: &mut OperatorContext) -> Result<()> {
+        Ok(())
+    }
+
+    /// Processes a batch; may leave it in any state, the caller clears it.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn process(&mut self, batch: &mut Batch<Self::In>, out: &mut Output<Self::Out>) -> Result<()>;
+
+    /// Event time has advanced to `watermark`, which is passed on afterwards.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn on_watermark(&mut self, _watermark: Watermark, _out: &mut Output<Self::Out>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Something besides input has happened; passed on afterwards.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn on_event(&mut self, _event: TaskEvent, _out: &mut Output<Self::Out>) -> Result<()> {
+        Ok(())
+    }
+
+    /// No more records will come. Emit what is left.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn on_end(&mut self, _out: &mut Output<Self::Out>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Freezes the state for a checkpoint. The cheap part now, the rest in the returned closures.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
+        Ok(OperatorSnapshot::default())
+    }
+
+    /// Whether it takes another batch. `false` stalls the task's inputs, and so its producers.
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
+    /// When it wants the next [`TaskEvent::Tick`] at the latest.
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        None
+    }
+
+    /// Its side outputs, by name: each a `Box<Box<dyn Downstream<S>>>` put in before [`Self::open`].
+    ///
+    /// # Errors
+    /// When there is no side output of that name and type.
+    fn bind_side_output(&mut self, name: &str, _downstream: Box<dyn Any + Send>) -> Result<()> {
+        Err(Error::internal(format!("there is no side output {name:?}")))
+    }
+}
+
+/// The receiving end of a typed link: the next operator of the chain, or the task's output.
+pub trait Downstream<T: Record>: Send {
+    /// Opens the operators behind this link, last first, so that no one emits into a closed operator.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn open(&mut self) -> Result<()>;
+
+    /// Takes the records out of `batch`.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn batch(&mut self, batch: &mut Batch<T>) -> Result<()>;
+
+    /// Takes a control element.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn signal(&mut self, signal: Signal) -> Result<()>;
+
+    /// Takes a barrier: snapshots the operators behind this link, in order, and passes it on.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn barrier(
+        &mut self,
+        barrier: Barrier,
+        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()>;
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn event(&mut self, event: TaskEvent) -> Result<()>;
+
+    /// Sends partly filled batches on their way: the task has nothing more to do for now.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn flush(&mut self) -> Result<()>;
+
+    /// Whether all behind this link have room for the output of one more batch.
+    fn is_ready(&mut self) -> bool;
+
+    /// When an operator behind this link wants the next tick.
+    fn next_timer(&self) -> Option<ProcessingTime>;
+}
+
+/// Where an operator's records go.
+///
+/// Records take the event time of the record that is being processed, unless given their own.
+pub struct Output<T: Record> {
+    batch: Batch<T>,
+    time: EventTime,
+    target: Box<dyn Downstream<T>>,
+    emitted: u64,
+    failure: Option<Error>,
+}
+
+impl<T: Record> Output<T> {
+    /// An output into `target`.
+    #[must_use]
+    pub fn new(target: Box<dyn Downstream<T>>) -> Self {
+        Self { batch: Batch::new(), time: EventTime::MIN, target, emitted: 0, failure: None }
+    }
+
+    /// Emits a record with the event time of the current input record or timer.
+    #[inline]
+    pub fn emit(&mut self, record: T) {
+        self.emit_at(record, self.time);
+    }
+
+    /// Emits a record with an event time of its own.
+    #[inline]
+    pub fn emit_at(&mut self, record: T, time: EventTime) {
+        self.batch.push(record, time);
+        if self.batch.is_full() {
+            self.pass_on();
+        }
+    }
+
+    /// Sets the event time that [`Self::emit`] gives. For the engine.
+    #[inline]
+    pub fn set_time(&mut self, time: EventTime) {
+        self.time = time;
+    }
+
+    /// The batch that is being filled, for operators that work on whole batches. Call [`Self::flush`] or
+    /// [`Self::flush_if_full`] afterwards.
+    #[inline]
+    pub fn batch_mut(&mut self) -> &mut Batch<T> {
+        &mut self.batch
+    }
+
+    /// Passes the batch on if it is full.
+    #[inline]
+    pub fn flush_if_full(&mut self) {
+        if self.batch.is_full() {
+            self.pass_on();
+        }
+    }
+
+    #[cold]
+    fn keep_failure(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+
+    fn pass_on(&mut self) {
+        self.emitted += self.batch.len() as u64;
+        if self.failure.is_none()
+            && let Err(error) = self.target.batch(&mut self.batch)
+        {
+            self.keep_failure(error);
+        }
+        self.batch.clear();
+    }
+
+    /// Passes on what has been emitted.
+    ///
+    /// # Errors
+    /// The first error of an operator further down since the last flush.
+    pub fn flush(&mut self) -> Result<()> {
+        if !self.batch.is_empty() {
+            self.pass_on();
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Records passed on since the last call.
+    pub fn take_emitted(&mut self) -> u64 {
+        std::mem::take(&mut self.emitted)
+    }
+
+    /// The link behind it, after a flush. For the engine.
+    pub fn target(&mut self) -> &mut dyn Downstream<T> {
+        &mut *self.target
+    }
+
+    /// The link behind it, to look at.
+    #[must_use]
+    pub fn target_ref(&self) -> &dyn Downstream<T> {
+        &*self.target
+    }
+}
+
+/// An operator and the link behind it.
+pub struct ChainLink<O: Operator> {
+    operator: O,
+    context: OperatorContext,
+    out: Output<O::Out>,
+}
+
+impl<O: Operator> ChainLink<O> {
+    /// Links `operator` to what comes after it.
+    #[must_use]
+    pub fn new(operator: O, context: OperatorContext, target: Box<dyn Downstream<O::Out>>) -> Self {
+        Self { operator, context, out: Output::new(target) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.flush()?;
+        self.context.metrics.records_out.fetch_add(self.out.take_emitted(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.context(format_args!("operator {:?}", self.context.uid.as_str())))
+    }
+}
+
+impl<O: Operator> Downstream<O::In> for ChainLink<O> {
+    fn open(&mut self) -> Result<()> {
+        self.out.target().open()?;
+        let result = self.operator.open(&mut self.context);
+        self.named(result)
+    }
+
+    fn batch(&mut self, batch: &mut Batch<O::In>) -> Result<()> {
+        self.context.metrics.records_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let result = self.operator.process(batch, &mut self.out);
+        batch.clear();
+        self.named(result)?;
+        self.flush()
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        let result = match signal {
+            Signal::Watermark(watermark) => {
+                self.context.metrics.watermark.store(watermark.0.0, Ordering::Relaxed);
+                self.operator.on_watermark(watermark, &mut self.out)
+            }
+            Signal::Idle => Ok(()),
+            Signal::End => self.operator.on_end(&mut self.out),
+        };
+        self.named(result)?;
+        self.flush()?;
+        self.out.target().signal(signal)
+    }
+
+    fn barrier(
+        &mut self,
+        barrier: Barrier,
+        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()> {
+        self.flush()?;
+        let result = self.operator.snapshot(barrier.checkpoint);
+        snapshots.push((self.context.uid.clone(), self.named(result)?));
+        self.out.target().barrier(barrier, snapshots)
+    }
+
+    fn event(&mut self, event: TaskEvent) -> Result<()> {
+        let result = self.operator.on_event(event, &mut self.out);
+        self.named(result)?;
+        self.flush()?;
+        self.out.target().event(event)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        ChainLink::flush(self)?;
+        self.out.target().flush()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.operator.is_ready() && self.out.target().is_ready()
+    }
+
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        let later = self.out.target_ref().next_timer();
+        self.operator.next_timer().into_iter().chain(later).min()
+    }
+}
+
+/// The end of a chain whose records nobody wants.
+#[derive(Debug, Default)]
+pub struct Discard;
+
+impl<T: Record> Downstream<T> for Discard {
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn batch(&mut self, batch: &mut Batch<T>) -> Result<()> {
+        batch.clear();
+        Ok(())
+    }
+    fn signal(&mut self, _signal: Signal) -> Result<()> {
+        Ok(())
+    }
+    fn barrier(
+        &mut self,
+        _barrier: Barrier,
+        _snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()> {
+        Ok(())
+    }
+    fn event(&mut self, _event: TaskEvent) -> Result<()> {
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        None
+    }
+}

@@ -1,0 +1,169 @@
+//! Sinks with two-phase commit, as in FLIP-143: writers at the TaskManagers, a settler at the JobManager.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    element::Batch,
+    error::Result,
+    id::{AttemptId, CheckpointId, Generation, OperatorUid, SubtaskIndex},
+    operator::{OperatorMetrics, StepTime},
+    record::Record,
+    snapshot::WriteList,
+};
+
+/// What a sink promises when the job is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryGuarantee {
+    /// Nothing at all: output may be lost and repeated.
+    None,
+    /// Nothing is lost; output may be repeated.
+    AtLeastOnce,
+    /// Nothing is lost and nothing is repeated.
+    ExactlyOnce,
+}
+
+impl std::fmt::Display for DeliveryGuarantee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "no guarantee",
+            Self::AtLeastOnce => "at-least-once",
+            Self::ExactlyOnce => "exactly-once",
+        })
+    }
+}
+
+/// What a writer learns when it is made.
+#[derive(Clone, Debug)]
+pub struct WriterContext {
+    /// The sink's name.
+    pub uid: OperatorUid,
+    /// Which copy this is.
+    pub subtask: SubtaskIndex,
+    /// Of how many.
+    pub parallelism: u32,
+    /// The try of the job.
+    pub attempt: AttemptId,
+    /// Scope of transactional ids.
+    pub generation: Generation,
+    /// Its counters.
+    pub metrics: Arc<OperatorMetrics>,
+}
+
+/// Writes records to an external system. Runs on a slot's thread and never blocks.
+pub trait SinkWriter: Send {
+    /// Type of its records.
+    type In: Record;
+
+    /// Takes the records of a batch; may leave it in any state.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn write(&mut self, batch: &mut Batch<Self::In>) -> Result<()>;
+
+    /// Whether it takes another batch. `false` stalls the task.
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
+    /// A barrier: everything written so far belongs to `checkpoint`. The returned closure runs on a background thread,
+    /// makes the output durable but not visible, and returns the committables; it may block. Records written after
+    /// this call belong to the next checkpoint, also while the closure runs.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList>;
+
+    /// A checkpoint is complete: makes the output of all checkpoints up to it visible. Starts the work and returns.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<()>;
+
+    /// Looks after background work: delivery reports, commits. Called often.
+    ///
+    /// # Errors
+    /// Fails the task, for example when a commit was refused.
+    fn tick(&mut self, _time: StepTime) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What recovery asks of a sink.
+#[derive(Clone, Debug)]
+pub struct SettleRequest {
+    /// The sink's name.
+    pub uid: OperatorUid,
+    /// The checkpoint that the job goes on from, if any.
+    pub checkpoint: Option<CheckpointId>,
+    /// The committables that this checkpoint lists for the sink.
+    pub committables: Vec<Vec<u8>>,
+    /// Generations in which attempts may have been deployed and that are not swept yet, with their parallelism.
+    pub generations: Vec<(Generation, u32)>,
+    /// A newer checkpoint than this one may have been committed and was given up (it could not be read): output that
+    /// would be repeated is accepted.
+    pub allow_repeated_output: bool,
+    /// Output that is lost is reported and accepted.
+    pub accept_lost_output: bool,
+}
+
+/// Lost output that was accepted, for the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettleReport {
+    /// Committables found or made visible.
+    pub committed: u64,
+    /// Records that readers will miss.
+    pub lost_records: u64,
+    /// One line per lost transaction.
+    pub lost: Vec<String>,
+}
+
+/// Finishes what attempts that are over have left behind. Lives at the JobManager, on a thread of its own; may block.
+pub trait Settler: Send {
+    /// Makes the output of the checkpoint visible and makes sure that nothing else of older attempts ever becomes so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputLost`](crate::ErrorKind::OutputLost) when output of the checkpoint is lost;
+    /// [`ErrorKind::State`](crate::ErrorKind::State) when output would be repeated;
+    /// [`ErrorKind::Settings`](crate::ErrorKind::Settings) when another job uses the same names;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
+    /// [`ErrorKind::Transient`](crate::ErrorKind::Transient): try again.
+    fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport>;
+}
+
+/// A sink: makes writers and, where output is committed in two phases, the settler.
+pub trait Sink: Send + Sync + 'static {
+    /// Type of its records.
+    type In: Record;
+
+    /// Makes a writer.
+    ///
+    /// # Errors
+    /// When the external system refuses.
+    fn writer(&self, context: &WriterContext) -> Result<Box<dyn SinkWriter<In = Self::In>>>;
+
+    /// Makes the settler; `None` for a sink that leaves nothing behind.
+    ///
+    /// # Errors
+    /// When the settings are invalid.
+    fn settler(&self) -> Result<Option<Box<dyn Settler>>> {
+        Ok(None)
+    }
+
+    /// What it promises.
+    fn guarantee(&self) -> DeliveryGuarantee;
+
+    /// Where it writes, for people: `Kafka topic alerts`.
+    fn description(&self) -> String;
+
+    /// Checks settings against the external system before the job starts, at the JobManager; may block.
+    /// `checkpoint_interval_ms` and `checkpoint_timeout_ms` bound how long a transaction stays open.
+    ///
+    /// # Errors
+    /// What is wrong, why, and what to do.
+    fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
+        Ok(())
+    }
+}
