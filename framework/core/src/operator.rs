@@ -153,12 +153,24 @@ pub trait Operator: Send {
         None
     }
 
-    /// Its side outputs, by name: each a `Box<Box<dyn Downstream<S>>>` put in before [`Self::open`].
+    /// Gives a side output its target: a `Box<Box<dyn Downstream<S>>>`. Called before [`Self::open`]; a side output
+    /// that nobody reads is not bound.
     ///
     /// # Errors
     /// When there is no side output of that name and type.
     fn bind_side_output(&mut self, name: &str, _downstream: Box<dyn Any + Send>) -> Result<()> {
         Err(Error::internal(format!("there is no side output {name:?}")))
+    }
+
+    /// Visits its side outputs, so that signals and barriers reach those who read them.
+    ///
+    /// # Errors
+    /// The first error of the visitor.
+    fn visit_side_outputs(
+        &mut self,
+        _visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -308,6 +320,107 @@ impl<T: Record> Output<T> {
     }
 }
 
+/// A side output as the engine sees it, whatever its type. A side output always leaves its chain, so that no operator
+/// stands behind it in the same task.
+pub trait SideLink {
+    /// See [`Downstream::open`].
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn open(&mut self) -> Result<()>;
+    /// See [`Downstream::signal`].
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn signal(&mut self, signal: Signal) -> Result<()>;
+    /// See [`Downstream::barrier`].
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn barrier(&mut self, barrier: Barrier) -> Result<()>;
+    /// Passes on what has been emitted; `is_task_idle` as in [`Downstream::flush`].
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn flush(&mut self, is_task_idle: bool) -> Result<()>;
+    /// See [`Downstream::is_ready`].
+    fn is_ready(&mut self) -> bool;
+}
+
+/// A further output of an operator, with a type of its own. Records emitted into one that nobody reads are dropped.
+pub struct SideOutput<T: Record> {
+    out: Option<Output<T>>,
+    time: EventTime,
+}
+
+impl<T: Record> Default for SideOutput<T> {
+    fn default() -> Self {
+        Self { out: None, time: EventTime::MIN }
+    }
+}
+
+impl<T: Record> SideOutput<T> {
+    /// Emits a record with the event time of the current input record or timer.
+    pub fn emit(&mut self, record: T) {
+        let time = self.time;
+        if let Some(out) = &mut self.out {
+            out.emit_at(record, time);
+        }
+    }
+
+    /// Sets the event time that [`Self::emit`] gives. For the engine.
+    #[inline]
+    pub fn set_time(&mut self, time: EventTime) {
+        self.time = time;
+    }
+
+    /// Gives it its target: a `Box<Box<dyn Downstream<T>>>`. For the engine.
+    ///
+    /// # Errors
+    /// When the target is of another type.
+    pub fn bind(&mut self, downstream: Box<dyn Any + Send>) -> Result<()> {
+        let target = downstream.downcast::<Box<dyn Downstream<T>>>();
+        let target = target.map_err(|_| Error::internal("a side output is read as another type"))?;
+        self.out = Some(Output::new(*target));
+        Ok(())
+    }
+
+    fn with(&mut self, action: impl FnOnce(&mut Output<T>) -> Result<()>) -> Result<()> {
+        self.out.as_mut().map_or(Ok(()), action)
+    }
+}
+
+impl<T: Record> SideLink for SideOutput<T> {
+    fn open(&mut self) -> Result<()> {
+        self.with(|out| out.target().open())
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.with(|out| {
+            out.flush()?;
+            out.target().signal(signal)
+        })
+    }
+
+    fn barrier(&mut self, barrier: Barrier) -> Result<()> {
+        self.with(|out| {
+            out.flush()?;
+            out.target().barrier(barrier, &mut Vec::new())
+        })
+    }
+
+    fn flush(&mut self, is_task_idle: bool) -> Result<()> {
+        self.with(|out| {
+            out.flush()?;
+            if is_task_idle { out.target().flush() } else { Ok(()) }
+        })
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.out.as_mut().is_none_or(|out| out.target().is_ready())
+    }
+}
+
 /// An operator and the link behind it.
 pub struct ChainLink<O: Operator> {
     operator: O,
@@ -322,10 +435,10 @@ impl<O: Operator> ChainLink<O> {
         Self { operator, context, out: Output::new(target) }
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn pass_on(&mut self) -> Result<()> {
         self.out.flush()?;
         self.context.metrics.records_out.fetch_add(self.out.take_emitted(), Ordering::Relaxed);
-        Ok(())
+        self.operator.visit_side_outputs(&mut |side| side.flush(false))
     }
 
     fn named<T>(&self, result: Result<T>) -> Result<T> {
@@ -336,6 +449,7 @@ impl<O: Operator> ChainLink<O> {
 impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     fn open(&mut self) -> Result<()> {
         self.out.target().open()?;
+        self.operator.visit_side_outputs(&mut |side| side.open())?;
         let result = self.operator.open(&mut self.context);
         self.named(result)
     }
@@ -345,7 +459,7 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
         let result = self.operator.process(batch, &mut self.out);
         batch.clear();
         self.named(result)?;
-        self.flush()
+        self.pass_on()
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
@@ -358,7 +472,8 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
             Signal::End => self.operator.on_end(&mut self.out),
         };
         self.named(result)?;
-        self.flush()?;
+        self.pass_on()?;
+        self.operator.visit_side_outputs(&mut |side| side.signal(signal))?;
         self.out.target().signal(signal)
     }
 
@@ -367,26 +482,33 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
         barrier: Barrier,
         snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
     ) -> Result<()> {
-        self.flush()?;
+        self.pass_on()?;
         let result = self.operator.snapshot(barrier.checkpoint);
         snapshots.push((self.context.uid.clone(), self.named(result)?));
+        self.operator.visit_side_outputs(&mut |side| side.barrier(barrier))?;
         self.out.target().barrier(barrier, snapshots)
     }
 
     fn event(&mut self, event: TaskEvent) -> Result<()> {
         let result = self.operator.on_event(event, &mut self.out);
         self.named(result)?;
-        self.flush()?;
+        self.pass_on()?;
         self.out.target().event(event)
     }
 
     fn flush(&mut self) -> Result<()> {
-        ChainLink::flush(self)?;
+        self.out.flush()?;
+        self.operator.visit_side_outputs(&mut |side| side.flush(true))?;
         self.out.target().flush()
     }
 
     fn is_ready(&mut self) -> bool {
-        self.operator.is_ready() && self.out.target().is_ready()
+        let mut is_ready = self.operator.is_ready() && self.out.target().is_ready();
+        let visited = self.operator.visit_side_outputs(&mut |side| {
+            is_ready &= side.is_ready();
+            Ok(())
+        });
+        is_ready && visited.is_ok()
     }
 
     fn next_timer(&self) -> Option<ProcessingTime> {
