@@ -1,0 +1,31 @@
+//! Real Apache Kafka: one KRaft process per broker, on this machine, from the jars of the Maven registry.
+//!
+//! [`availability`] says whether Kafka can be had; with its [`KafkaLibraries`] a test starts a [`KafkaBroker`] of its
+//! own, kills it and restarts it. [`daemon`] is the broker of `cargo xtask kafka up`, which outlives the command.
+
+mod broker;
+pub mod daemon;
+mod libraries;
+mod port;
+mod server;
+mod settings;
+
+pub use broker::KafkaBroker;
+pub use libraries::{KafkaAvailability, KafkaLibraries, availability};
+pub use settings::BrokerSettings;
+
+/// The version of Apache Kafka that is used.
+pub const VERSION: &str = "4.3.1";
+
+/// Environment variable by which `cargo xtask` tells a forwarded command where Kafka's jars are.
+///
+/// Job binaries take every `FLOTT_…` variable for a setting: see [`hide_from`].
+pub const LIBRARIES_VARIABLE: &str = "FLOTT_KAFKA_LIBS";
+
+/// Environment variable by which `cargo xtask` tells a forwarded command why there is no Kafka.
+pub const UNAVAILABLE_VARIABLE: &str = "FLOTT_KAFKA_UNAVAILABLE";
+
+/// Keeps both variables from a job binary that is about to be started: to it they would be unknown settings.
+pub fn hide_from(job: &mut std::process::Command) {
+    job.env_remove(LIBRARIES_VARIABLE).env_remove(UNAVAILABLE_VARIABLE);
+}
