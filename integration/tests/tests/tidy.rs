@@ -1,0 +1,326 @@
+//! The rules of the house that no compiler checks: arrows between crates, where heavy dependencies may sit, and what
+//! no source file may contain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Every crate of the product and the crates of the product it may use. The façade names what it composes.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("flott-core", &[]),
+    ("flott-plan", &["flott-core"]),
+    ("flott-control", &["flott-core", "flott-plan"]),
+    ("flott-operators", &["flott-core"]),
+    ("flott-state", &["flott-core"]),
+    ("flott-runtime", &["flott-core", "flott-plan"]),
+    ("flott-connectors", &["flott-core"]),
+    ("flott-cluster", &["flott-control", "flott-runtime", "flott-state", "flott-plan", "flott-core"]),
+    ("flott-macros", &[]),
+    (
+        "flott",
+        &[
+            "flott-core",
+            "flott-plan",
+            "flott-control",
+            "flott-operators",
+            "flott-state",
+            "flott-runtime",
+            "flott-connectors",
+            "flott-cluster",
+            "flott-macros",
+        ],
+    ),
+];
+
+/// All that an example or a template sees.
+const FACADE: &[&str] = &["flott"];
+
+/// These decide and compute; waiting and I/O are their callers' business.
+const PURE: &[&str] = &["flott-core", "flott-plan", "flott-control", "flott-operators", "flott-macros"];
+const IMPURE_DEPENDENCIES: &[&str] = &["tokio", "tokio-rustls", "object_store", "mio", "async-trait", "rand"];
+
+/// A native dependency that takes minutes to build, and the one crate that may have it, behind a feature.
+const HEAVY: &[(&str, &str)] = &[("rdkafka", "flott-connectors"), ("rocksdb", "flott-state")];
+
+/// The crates that may hold unsafe code; all others forbid it.
+const UNSAFE: &[&str] = &["flott-core", "flott-runtime", "flott-state"];
+
+const FILE_LINES_MAX: usize = 1200;
+
+#[test]
+fn arrows_between_crates_are_those_of_the_table() {
+    assert_none(&arrow_faults(&packages()));
+}
+
+#[test]
+fn a_new_arrow_is_seen() {
+    let using = |place: &str, name: &str, used: &str, is_dev| Package {
+        name: name.to_owned(),
+        directory: checkout().join(place),
+        dependencies: vec![Dependency {
+            name: used.to_owned(),
+            is_internal: true,
+            is_dev,
+            is_optional: false,
+        }],
+    };
+    let faults = |package| arrow_faults(&[package]).len();
+    assert_eq!(faults(using("framework/runtime", "flott-runtime", "flott-plan", false)), 0);
+    assert_eq!(faults(using("framework/runtime", "flott-runtime", "flott-state", false)), 1);
+    assert_eq!(faults(using("macros", "flott-macros", "flott", true)), 0);
+    assert_eq!(faults(using("macros", "flott-macros", "flott", false)), 1);
+    assert_eq!(faults(using("framework/common", "flott-common", "flott-core", false)), 1);
+    assert_eq!(faults(using("examples/some-job", "some-job", "flott", false)), 0);
+    assert_eq!(faults(using("examples/some-job", "some-job", "flott-core", false)), 1);
+    assert_eq!(faults(using("integration/sim", "flott-sim", "flott-control", false)), 0);
+}
+
+fn arrow_faults(packages: &[Package]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for package in packages {
+        let allowed = match package.place() {
+            Place::Product => match ARROWS.iter().find(|(name, _)| *name == package.name) {
+                Some((_, allowed)) => *allowed,
+                None => {
+                    faults.push(format!(
+                        "{} is not in the table of crates: give its code to a crate that is there, or write a decision \
+                         record for a new crate and add it to ARROWS",
+                        package.name
+                    ));
+                    continue;
+                }
+            },
+            Place::Job => FACADE,
+            Place::Integration => continue,
+        };
+        let arrows =
+            package.dependencies.iter().filter(|dependency| dependency.is_internal && !dependency.is_dev);
+        for arrow in arrows.filter(|arrow| !allowed.contains(&arrow.name.as_str())) {
+            faults.push(format!(
+                "{} must not use {} (it may use: {}). Move the shared word down to flott-core, hand the part in as a \
+                 `dyn` value from above, or, if the picture itself is wrong, write a decision record and change ARROWS",
+                package.name,
+                arrow.name,
+                if allowed.is_empty() { "no crate of ours".to_owned() } else { allowed.join(", ") }
+            ));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_crate_of_the_table_exists() {
+    let packages = packages();
+    let is_there = |name: &str| packages.iter().any(|package| package.name == name);
+    let missing = ARROWS.iter().filter(|(name, _)| !is_there(name));
+    assert_none(
+        &missing.map(|(name, _)| format!("{name} is gone: remove it from ARROWS")).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn heavy_dependencies_are_optional_and_in_their_own_crate() {
+    let mut faults = Vec::new();
+    for package in packages().iter().filter(|package| package.place() != Place::Integration) {
+        for dependency in package.dependencies.iter().filter(|dependency| !dependency.is_dev) {
+            // `rdkafka-sys` and `librocksdb-sys` are as heavy as what wraps them.
+            let Some((heavy, home)) = HEAVY.iter().find(|(heavy, _)| dependency.name.contains(heavy)) else {
+                continue;
+            };
+            if package.name != *home {
+                faults.push(format!(
+                    "{} must not use {}: {heavy} belongs into {home}",
+                    package.name, dependency.name
+                ));
+            } else if !dependency.is_optional {
+                faults.push(format!(
+                    "{} of {home} must be optional, behind a feature: a job without it must not build it",
+                    dependency.name
+                ));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn pure_crates_neither_wait_nor_reach_out() {
+    let mut faults = Vec::new();
+    for package in packages().iter().filter(|package| PURE.contains(&package.name.as_str())) {
+        let normal = package.dependencies.iter().filter(|dependency| !dependency.is_dev);
+        for dependency in normal.filter(|dependency| IMPURE_DEPENDENCIES.contains(&dependency.name.as_str()))
+        {
+            faults.push(format!(
+                "{} must stay pure and cannot use {}: take facts as arguments and give actions back; flott-cluster, \
+                 flott-runtime, flott-state and flott-connectors drive",
+                package.name, dependency.name
+            ));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn unsafe_code_is_forbidden_but_in_three_crates() {
+    let mut faults = Vec::new();
+    for package in packages() {
+        if package.place() != Place::Product || UNSAFE.contains(&package.name.as_str()) {
+            continue;
+        }
+        let root = package.directory.join("src/lib.rs");
+        let text = fs::read_to_string(&root).unwrap();
+        if !text.lines().any(|line| line.trim() == "#![forbid(unsafe_code)]") {
+            faults.push(format!("{}: add `#![forbid(unsafe_code)]`", shown(&root)));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Assembled, so that this file does not contain what it looks for.
+    let banned = [
+        (concat!("to", "do!("), "write it, or return an error that says so"),
+        (concat!("unimple", "mented!("), "write it, or return an error that says so"),
+        (concat!("#[ig", "nore"), "let the test run, or remove it"),
+    ];
+    let mut faults = Vec::new();
+    for path in source_files() {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for (text, instead) in banned.iter().filter(|(text, _)| line.contains(text)) {
+                faults.push(format!("{}:{}: `{text}`: {instead}", shown(&path), number + 1));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn no_source_file_has_grown_out_of_hand() {
+    let mut faults = Vec::new();
+    for path in source_files() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > FILE_LINES_MAX {
+            faults.push(format!(
+                "{} has {lines} lines, more than {FILE_LINES_MAX}: it is two roles in one; split it by role or by state",
+                shown(&path)
+            ));
+        }
+    }
+    assert_none(&faults);
+}
+
+struct Package {
+    name: String,
+    directory: PathBuf,
+    dependencies: Vec<Dependency>,
+}
+
+struct Dependency {
+    name: String,
+    is_internal: bool,
+    is_dev: bool,
+    is_optional: bool,
+}
+
+/// Which rules a package is under.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// `framework/` and `macros/`.
+    Product,
+    /// `examples/` and `templates/`: what a user would write.
+    Job,
+    /// `integration/`: may look inside.
+    Integration,
+}
+
+impl Package {
+    fn place(&self) -> Place {
+        let place = self.directory.strip_prefix(checkout()).unwrap().components().next().unwrap();
+        match place.as_os_str().to_str().unwrap() {
+            "framework" | "macros" => Place::Product,
+            "examples" | "templates" => Place::Job,
+            "integration" => Place::Integration,
+            other => panic!("{} lies in {other}/, which is no place of the house", self.name),
+        }
+    }
+}
+
+/// The members of the workspace, and examples and templates that are workspaces of their own.
+fn packages() -> Vec<Package> {
+    let mut packages = read_metadata(&checkout().join("Cargo.toml"));
+    for folder in ["examples", "templates"] {
+        for entry in fs::read_dir(checkout().join(folder)).into_iter().flatten() {
+            let directory = entry.unwrap().path();
+            let manifest = directory.join("Cargo.toml");
+            let is_known = packages.iter().any(|package| package.directory == directory);
+            if manifest.is_file() && !is_known {
+                packages.extend(read_metadata(&manifest));
+            }
+        }
+    }
+    packages
+}
+
+fn read_metadata(manifest: &Path) -> Vec<Package> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
+        .arg(manifest)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().iter().map(read_package).collect()
+}
+
+fn read_package(package: &Value) -> Package {
+    let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+    Package {
+        name: package["name"].as_str().unwrap().to_owned(),
+        directory: manifest.parent().unwrap().to_owned(),
+        dependencies: package["dependencies"].as_array().unwrap().iter().map(read_dependency).collect(),
+    }
+}
+
+fn read_dependency(dependency: &Value) -> Dependency {
+    Dependency {
+        name: dependency["name"].as_str().unwrap().to_owned(),
+        is_internal: dependency["path"].is_string(),
+        is_dev: dependency["kind"].as_str() == Some("dev"),
+        is_optional: dependency["optional"].as_bool().unwrap(),
+    }
+}
+
+/// Every Rust file of the checkout, also those that no target includes.
+fn source_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![checkout().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.iter().any(|file| file.ends_with(file!())), "the walk does not even find this file");
+    files
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(checkout()).unwrap_or(path).display().to_string()
+}
+
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n"));
+}
