@@ -1,0 +1,318 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use flott_core::{AttemptId, CheckpointId, MonotonicTime};
+
+use super::{
+    AckRefusal, CheckpointAction, CheckpointKind, CheckpointSettings, CompletedCheckpoints, StoreFailure,
+    pending::Pending,
+};
+use crate::TaskId;
+
+/// Decides when to trigger a checkpoint, what is complete and what is kept. `S` is what a task acknowledges with.
+#[derive(Debug)]
+pub struct CheckpointCoordinator<S> {
+    settings: CheckpointSettings,
+    tasks: BTreeSet<TaskId>,
+    last_id: CheckpointId,
+    completed: CompletedCheckpoints,
+    pending: BTreeMap<CheckpointId, Pending<S>>,
+    failures_in_a_row: u32,
+    running: Option<Schedule>,
+}
+
+/// What is planned for the attempt that runs.
+#[derive(Debug)]
+struct Schedule {
+    attempt: AttemptId,
+    periodic_at: MonotonicTime,
+    urgent_at: MonotonicTime,
+    is_stop_wanted: bool,
+    is_closed: bool,
+    ended: BTreeSet<TaskId>,
+}
+
+impl<S> CheckpointCoordinator<S> {
+    /// `tasks`: all tasks of the job. `completed`: the checkpoints that the storage holds. `last_id`: the highest id
+    /// that any attempt is known to have used.
+    #[must_use]
+    pub fn new(
+        settings: CheckpointSettings,
+        tasks: BTreeSet<TaskId>,
+        completed: impl IntoIterator<Item = CheckpointId>,
+        last_id: CheckpointId,
+    ) -> Self {
+        let completed = CompletedCheckpoints::new(settings.retained, completed);
+        let last_id = completed.latest().map_or(last_id, |latest| latest.max(last_id));
+        let pending = BTreeMap::new();
+        Self { settings, tasks, last_id, completed, pending, failures_in_a_row: 0, running: None }
+    }
+
+    /// Every task of `attempt` runs: checkpoints begin.
+    pub fn on_attempt_running(&mut self, now: MonotonicTime, attempt: AttemptId) {
+        self.failures_in_a_row = 0;
+        self.running = Some(Schedule {
+            attempt,
+            periodic_at: now + self.settings.interval,
+            urgent_at: now,
+            is_stop_wanted: false,
+            is_closed: false,
+            ended: BTreeSet::new(),
+        });
+    }
+
+    /// The attempt is over: what collects is aborted, what is storing goes on (see [`Self::is_storing`]).
+    pub fn on_attempt_over(&mut self, out: &mut Vec<CheckpointAction<S>>) {
+        self.running = None;
+        self.abort_collecting(|_| true, "the attempt is over", out);
+    }
+
+    /// Whether a manifest is being written. Its outcome decides from where the job is restored.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        self.pending.values().any(Pending::is_storing)
+    }
+
+    /// The newest completed checkpoint that can be read.
+    #[must_use]
+    pub fn latest(&self) -> Option<CheckpointId> {
+        self.completed.latest()
+    }
+
+    /// The job was restored from this checkpoint; newer ones could not be read.
+    pub fn on_restored(&mut self, checkpoint: Option<CheckpointId>) {
+        self.completed.on_restored(checkpoint);
+        self.last_id = checkpoint.map_or(self.last_id, |checkpoint| checkpoint.max(self.last_id));
+    }
+
+    /// The task has processed its last record and waits. When all have, the final checkpoint is due at once.
+    pub fn on_task_ended(&mut self, now: MonotonicTime, task: TaskId, out: &mut Vec<CheckpointAction<S>>) {
+        if self.tasks.contains(&task) && self.running.as_mut().is_some_and(|run| run.ended.insert(task)) {
+            self.trigger_if_due(now, out);
+        }
+    }
+
+    /// A last checkpoint is wanted, as soon as the one in flight is done.
+    pub fn request_stop(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
+        if let Some(run) = &mut self.running {
+            run.is_stop_wanted = true;
+            self.trigger_if_due(now, out);
+        }
+    }
+
+    /// A task acknowledges a checkpoint.
+    ///
+    /// # Errors
+    /// Why the acknowledgement counts for nothing.
+    pub fn on_ack(
+        &mut self,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        task: TaskId,
+        snapshot: S,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) -> Result<(), AckRefusal> {
+        let tasks = self.tasks.len();
+        let pending = self.collecting(attempt, checkpoint, task)?;
+        if let Some(parts) = pending.on_ack(task, snapshot, tasks)? {
+            let kind = pending.kind;
+            out.push(CheckpointAction::Store { attempt, checkpoint, kind, parts });
+        }
+        Ok(())
+    }
+
+    /// A task cannot take part in a checkpoint: it has failed.
+    ///
+    /// # Errors
+    /// Why the message counts for nothing.
+    pub fn on_decline(
+        &mut self,
+        now: MonotonicTime,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        task: TaskId,
+        reason: &str,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) -> Result<(), AckRefusal> {
+        self.collecting(attempt, checkpoint, task)?;
+        self.fail(now, checkpoint, format!("task {task} declined it: {reason}"), out);
+        Ok(())
+    }
+
+    /// The manifest is durable: the checkpoint is completed. What began earlier and still collects is subsumed.
+    pub fn on_stored(
+        &mut self,
+        now: MonotonicTime,
+        checkpoint: CheckpointId,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) {
+        let Some(stored) = self.remove_storing(checkpoint) else {
+            return;
+        };
+        if self.completed.latest().is_some_and(|latest| latest > checkpoint) {
+            out.push(CheckpointAction::Discard { checkpoints: vec![checkpoint] });
+            return;
+        }
+        let attempt = self.running.as_ref().map(|run| run.attempt).filter(|&running| running == stored.attempt);
+        self.failures_in_a_row = 0;
+        self.abort_collecting(|id| id < checkpoint, "a newer checkpoint completed first", out);
+        self.pause(now, stored.kind.ends_attempt());
+        out.push(CheckpointAction::Complete { attempt, checkpoint, kind: stored.kind });
+        let discarded = self.completed.on_completed(checkpoint);
+        if !discarded.is_empty() {
+            out.push(CheckpointAction::Discard { checkpoints: discarded });
+        }
+        self.trigger_if_due(now, out);
+    }
+
+    /// The manifest is certainly not there.
+    pub fn on_store_failed(
+        &mut self,
+        now: MonotonicTime,
+        checkpoint: CheckpointId,
+        cause: StoreFailure,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) {
+        if !self.pending.get(&checkpoint).is_some_and(Pending::is_storing) {
+            return;
+        }
+        match cause {
+            StoreFailure::Conflict => {
+                self.pending.remove(&checkpoint);
+                out.push(CheckpointAction::StepDown);
+            }
+            StoreFailure::Io(reason) => {
+                self.fail(now, checkpoint, format!("its manifest was not stored: {reason}"), out);
+            }
+        }
+    }
+
+    /// Triggers what is due and ends what took too long.
+    pub fn on_deadline(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
+        let is_expired = |pending: &Pending<S>| pending.deadline().is_some_and(|deadline| deadline <= now);
+        let expired: Vec<_> =
+            self.pending.iter().filter(|(_, pending)| is_expired(pending)).map(|(&id, _)| id).collect();
+        let timeout_ms = self.settings.timeout.as_millis();
+        for checkpoint in expired {
+            self.fail(now, checkpoint, format!("it did not complete within {timeout_ms} ms"), out);
+        }
+        self.trigger_if_due(now, out);
+    }
+
+    /// When [`Self::on_deadline`] has to be called.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.pending.values().filter_map(Pending::deadline).chain(self.trigger_at()).min()
+    }
+
+    fn trigger_at(&self) -> Option<MonotonicTime> {
+        let run = self.running.as_ref()?;
+        let is_last_in_flight = self.pending.values().any(|pending| pending.kind.ends_attempt());
+        if run.is_closed || is_last_in_flight || self.pending.len() >= self.settings.in_flight_max.max(1) {
+            return None;
+        }
+        let is_periodic = self.next_kind(run) == CheckpointKind::Periodic;
+        Some(if is_periodic { run.periodic_at } else { run.urgent_at })
+    }
+
+    fn next_kind(&self, run: &Schedule) -> CheckpointKind {
+        if run.ended.len() == self.tasks.len() {
+            CheckpointKind::Final
+        } else if run.is_stop_wanted {
+            CheckpointKind::Stop
+        } else {
+            CheckpointKind::Periodic
+        }
+    }
+
+    fn trigger_if_due(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
+        if self.trigger_at().is_none_or(|at| now < at) {
+            return;
+        }
+        let Some((attempt, kind)) = self.running.as_ref().map(|run| (run.attempt, self.next_kind(run))) else {
+            return;
+        };
+        if let Some(run) = &mut self.running {
+            run.periodic_at = now + self.settings.interval;
+        }
+        self.last_id = self.last_id.next();
+        let checkpoint = self.last_id;
+        self.pending.insert(checkpoint, Pending::new(attempt, kind, now + self.settings.timeout));
+        out.push(CheckpointAction::Trigger { attempt, checkpoint, kind });
+    }
+
+    fn collecting(
+        &mut self,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        task: TaskId,
+    ) -> Result<&mut Pending<S>, AckRefusal> {
+        if !self.running.as_ref().is_some_and(|run| run.attempt == attempt) {
+            return Err(AckRefusal::ForeignAttempt);
+        }
+        if !self.tasks.contains(&task) {
+            return Err(AckRefusal::UnknownTask);
+        }
+        self.pending
+            .get_mut(&checkpoint)
+            .filter(|pending| pending.attempt == attempt && !pending.is_storing())
+            .ok_or(AckRefusal::NotCollecting)
+    }
+
+    fn remove_storing(&mut self, checkpoint: CheckpointId) -> Option<Pending<S>> {
+        let is_storing = self.pending.get(&checkpoint).is_some_and(Pending::is_storing);
+        if is_storing { self.pending.remove(&checkpoint) } else { None }
+    }
+
+    fn fail(
+        &mut self,
+        now: MonotonicTime,
+        checkpoint: CheckpointId,
+        reason: String,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) {
+        let Some(failed) = self.pending.remove(&checkpoint) else {
+            return;
+        };
+        out.push(CheckpointAction::Abort { attempt: failed.attempt, checkpoint, reason: reason.clone() });
+        self.pause(now, false);
+        if let Some(run) = &mut self.running {
+            run.urgent_at = now + self.settings.interval;
+            self.failures_in_a_row += 1;
+        }
+        if self.failures_in_a_row > self.settings.tolerable_failures {
+            let message = format!(
+                "{} checkpoints failed in a row, {} are tolerated; checkpoint {checkpoint}: {reason}",
+                self.failures_in_a_row, self.settings.tolerable_failures
+            );
+            self.failures_in_a_row = 0;
+            out.push(CheckpointAction::FailAttempt { message });
+        }
+    }
+
+    fn pause(&mut self, now: MonotonicTime, is_last: bool) {
+        if let Some(run) = &mut self.running {
+            run.periodic_at = run.periodic_at.max(now + self.settings.min_pause);
+            run.is_closed |= is_last;
+        }
+    }
+
+    fn abort_collecting(
+        &mut self,
+        is_meant: impl Fn(CheckpointId) -> bool,
+        reason: &str,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) {
+        let pending = std::mem::take(&mut self.pending);
+        for (checkpoint, pending) in pending {
+            if pending.is_storing() || !is_meant(checkpoint) {
+                self.pending.insert(checkpoint, pending);
+            } else {
+                let (attempt, reason) = (pending.attempt, reason.into());
+                out.push(CheckpointAction::Abort { attempt, checkpoint, reason });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

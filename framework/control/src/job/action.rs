@@ -1,0 +1,70 @@
+use std::collections::BTreeMap;
+
+use flott_core::{
+    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId,
+};
+
+use super::JobStatus;
+use crate::{
+    Failure, TaskId,
+    checkpoint::{AckRefusal, CheckpointKind, Part},
+    slots::SlotAssignment,
+    splits::{EnumeratorSnapshot, Split},
+};
+
+/// What the JobMaster asks its driver to do, in this order. What goes to one TaskManager must arrive in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<S> {
+    /// Compare-and-set the generation from `above` to the next. Answer: `GenerationRaised`, `GenerationNotRaised` or
+    /// `Deposed`.
+    RaiseGeneration { above: Generation },
+    /// Settle what this checkpoint lists and fence the ids of every generation up to and including `generation`, then
+    /// read what is needed to restore. At most one is under way. Answer: `Settled` or `SettleFailed`.
+    Settle { checkpoint: Option<CheckpointId>, generation: Generation },
+    /// Start an attempt. Slots that are not mentioned stay idle.
+    Deploy {
+        attempt: AttemptId,
+        generation: Generation,
+        restore: Option<CheckpointId>,
+        assignment: Vec<SlotAssignment>,
+    },
+    /// End all tasks of the attempt in these TaskManagers, which answer `AttemptGone`.
+    CancelTasks { attempt: AttemptId, task_managers: Vec<TaskManagerId> },
+    /// Close the connection: the JobMaster counts this TaskManager as lost already.
+    Disconnect { task_manager: TaskManagerId, reason: String },
+
+    /// Begin to look for splits and go on until `DiscoveryEnded` or `DiscoveryFailed`.
+    DiscoverSplits { vertex: VertexId, known: EnumeratorSnapshot },
+    /// Give these splits to a source's reader.
+    AssignSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, splits: Vec<Split> },
+    /// Tell a source's reader that no further split will come.
+    NoMoreSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex },
+
+    /// Have the sources of the attempt inject barriers.
+    TriggerCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, kind: CheckpointKind },
+    /// Write the manifest under the leader epoch. Answer: `CheckpointStored` or `CheckpointStoreFailed`.
+    StoreCheckpoint {
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        kind: CheckpointKind,
+        generation: Generation,
+        sources: BTreeMap<VertexId, EnumeratorSnapshot>,
+        parts: Vec<Part<S>>,
+    },
+    /// Tell all tasks of the attempt that the checkpoint is completed: sinks commit.
+    NotifyComplete { attempt: AttemptId, checkpoint: CheckpointId },
+    /// Tell all tasks of the attempt, if it still runs, to forget the checkpoint; delete its snapshots.
+    AbortCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, reason: String },
+    /// Delete these completed checkpoints.
+    DiscardCheckpoints { checkpoints: Vec<CheckpointId> },
+    /// An acknowledgement or decline counted for nothing. A snapshot that came with it can be deleted.
+    RefuseAck { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, refusal: AckRefusal },
+
+    /// To tell people: the job failed and is tried again at this time at the earliest.
+    ReportRestart { failure: Failure, restart_at: MonotonicTime },
+    /// Act no more for this job and let the TaskManagers go: another JobManager leads.
+    StepDown,
+    /// The job is over for this JobManager. Tell the TaskManagers; leave a terminal record if
+    /// `status.is_globally_terminal()`.
+    FinishJob { status: JobStatus, failure: Option<Failure> },
+}

@@ -1,0 +1,63 @@
+use flott_core::{AttemptId, CheckpointId, Generation, TaskManagerId, VertexId};
+
+use super::RestoredCheckpoint;
+use crate::{Failure, TaskId, checkpoint::StoreFailure, splits::Split};
+
+/// What the driver tells the JobMaster. `S` is what a task acknowledges a checkpoint with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact<S> {
+    /// A TaskManager registered. Ids grow in the order of these facts; a TaskManager that comes back gets a new one.
+    /// It runs nothing of an earlier registration.
+    TaskManagerRegistered { task_manager: TaskManagerId, slots: u32 },
+    /// A sign of life.
+    Heartbeat { task_manager: TaskManagerId },
+    /// The TaskManager said goodbye; it stays until its tasks have gone.
+    TaskManagerDraining { task_manager: TaskManagerId },
+    /// The connection broke.
+    TaskManagerLost { task_manager: TaskManagerId, reason: String },
+
+    /// The task is restored and runs.
+    TaskRunning { attempt: AttemptId, task: TaskId },
+    /// The task has processed its last record and waits for the final checkpoint.
+    TaskEnded { attempt: AttemptId, task: TaskId },
+    /// A task, or with none the attempt as a whole, has failed.
+    TaskFailed { attempt: AttemptId, task: Option<TaskId>, failure: Failure },
+    /// Positively nothing of the attempt runs in this TaskManager any more. The answer to `CancelTasks`, and to a
+    /// `Deploy` that is refused.
+    AttemptGone { attempt: AttemptId, task_manager: TaskManagerId },
+
+    /// A task took its part of a checkpoint.
+    CheckpointAcked { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, snapshot: S },
+    /// A task cannot take its part.
+    CheckpointDeclined { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, reason: String },
+    /// Answer to `StoreCheckpoint`: the manifest is durable.
+    CheckpointStored { checkpoint: CheckpointId },
+    /// Answer to `StoreCheckpoint`: the manifest is certainly not there.
+    CheckpointStoreFailed { checkpoint: CheckpointId, cause: StoreFailure },
+    /// The sink in this task has committed everything up to this checkpoint.
+    Committed { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId },
+
+    /// Answer to `RaiseGeneration`.
+    GenerationRaised { generation: Generation },
+    /// Answer to `RaiseGeneration`: the store could not be written. A conflict is reported as `Deposed`.
+    GenerationNotRaised { failure: Failure },
+    /// Answer to `Settle`: everything the checkpoint lists is committed or known to be, all older ids are fenced. None:
+    /// there is no checkpoint to restore.
+    Settled { restored: Option<RestoredCheckpoint> },
+    /// Answer to `Settle`. The kind says whether trying again can help.
+    SettleFailed { failure: Failure },
+
+    /// Splits of a source were found; known ones may be among them.
+    SplitsDiscovered { vertex: VertexId, splits: Vec<Split> },
+    /// The source is bounded and all its splits were found.
+    DiscoveryEnded { vertex: VertexId },
+    /// Discovery has ended with a failure; it is asked for again after a restart.
+    DiscoveryFailed { vertex: VertexId, failure: Failure },
+
+    /// SIGTERM at the JobManager: last checkpoint, state kept.
+    StopRequested,
+    /// The job is to end now.
+    CancelRequested,
+    /// Another JobManager leads.
+    Deposed,
+}

@@ -1,0 +1,41 @@
+//! The life of the one job of this cluster. Start at [`JobMaster`]: it owns the other deciders and is the only one that
+//! the driver talks to.
+//!
+//! ```text
+//! Created ─► Recovering ─► Executing ─► Closing ─► Over
+//!                ▲             │           ▲
+//!                └── failure ──┘           │  (failed for good, cancelled, suspended)
+//! ```
+//!
+//! *Recovering* settles what the last checkpoint left open the moment an attempt is over, and deploys the next attempt
+//! when that is done, the restart delay has passed and there are slots. *Executing* goes from deploying to running, and
+//! ends by finishing (a bounded job) or stopping (a suspended one). *Closing* settles once more and waits for the tasks
+//! to go. Tasks that still have to go are tracked beside the state: they do not hold up a restart on other slots.
+
+mod action;
+mod checkpointing;
+mod closing;
+mod ending;
+mod executing;
+mod execution;
+mod fact;
+mod master;
+mod outline;
+mod recovering;
+mod recovery;
+mod restored;
+mod settings;
+mod settlement;
+mod sources;
+mod status;
+
+pub use action::Action;
+pub use fact::Fact;
+pub use master::JobMaster;
+pub use outline::{JobOutline, VertexOutline};
+pub use restored::{History, RestoredCheckpoint};
+pub use settings::JobSettings;
+pub use status::JobStatus;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+use std::collections::BTreeSet;
+
+use flott_core::{SubtaskIndex, VertexId};
+
+use crate::TaskId;
+
+/// What the JobMaster has to know of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobOutline {
+    /// In the order of their ids.
+    pub vertices: Vec<VertexOutline>,
+}
+
+/// One vertex of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VertexOutline {
+    /// Number of its subtasks, at least one.
+    pub parallelism: u32,
+    /// It begins with a source, whose splits are assigned from here.
+    pub is_source: bool,
+    /// It holds a sink that commits: its tasks report `Committed`.
+    pub is_committer: bool,
+}
+
+impl JobOutline {
+    /// Slots that an attempt needs: slot sharing puts subtask i of every vertex in one.
+    #[must_use]
+    pub fn slots_needed(&self) -> u32 {
+        self.vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0)
+    }
+
+    /// Every task.
+    #[must_use]
+    pub fn tasks(&self) -> BTreeSet<TaskId> {
+        self.tasks_of(|_| true)
+    }
+
+    /// The tasks that commit.
+    #[must_use]
+    pub fn committers(&self) -> BTreeSet<TaskId> {
+        self.tasks_of(|vertex| vertex.is_committer)
+    }
+
+    /// The sources, with their parallelism.
+    pub fn sources(&self) -> impl Iterator<Item = (VertexId, u32)> + '_ {
+        self.numbered().filter(|(_, vertex)| vertex.is_source).map(|(id, vertex)| (id, vertex.parallelism))
+    }
+
+    fn tasks_of(&self, is_meant: impl Fn(&VertexOutline) -> bool) -> BTreeSet<TaskId> {
+        self.numbered()
+            .filter(|(_, vertex)| is_meant(vertex))
+            .flat_map(|(id, vertex)| (0..vertex.parallelism).map(move |i| TaskId::new(id, SubtaskIndex(i))))
+            .collect()
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (VertexId, &VertexOutline)> + '_ {
+        (0..).map(VertexId).zip(&self.vertices)
+    }
+}

@@ -1,0 +1,27 @@
+use std::collections::BTreeMap;
+
+use flott_core::{CheckpointId, Generation, VertexId};
+
+use crate::splits::RestoredSource;
+
+/// What earlier JobManagers left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The completed checkpoints in the storage.
+    pub completed: Vec<CheckpointId>,
+    /// The highest checkpoint id that is known to have been used, completed or not; zero when none.
+    pub last_checkpoint_id: CheckpointId,
+    /// The generation raised last; zero when none.
+    pub generation: Generation,
+}
+
+/// The checkpoint that settling found readable, and from which the next attempt starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredCheckpoint {
+    /// Its id: the one that was asked for, or an older one when that is corrupt.
+    pub checkpoint: CheckpointId,
+    /// It is the final checkpoint of a bounded job: nothing is left to run.
+    pub is_final: bool,
+    /// What it holds of each source.
+    pub sources: BTreeMap<VertexId, RestoredSource>,
+}

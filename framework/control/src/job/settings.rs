@@ -1,0 +1,52 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{checkpoint::CheckpointSettings, liveness::LivenessSettings, restart::RestartSettings};
+
+/// Tunes the life of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// Checkpoints.
+    pub checkpoint: CheckpointSettings,
+    /// Restarts.
+    pub restart: RestartSettings,
+    /// Heartbeats.
+    pub liveness: LivenessSettings,
+    /// A restarting job that lacks slots for so long fails. None: it waits for ever.
+    pub slot_timeout: Option<Duration>,
+    /// The same before the first deployment of this JobManager.
+    pub initial_slot_timeout: Option<Duration>,
+    /// A job without any checkpoint that still fails before it first runs, so long after its start, fails for good.
+    /// None: it is tried for ever.
+    pub start_timeout: Option<Duration>,
+    /// All tasks of an attempt have to run after so long.
+    pub deploy_timeout: Duration,
+    /// A TaskManager whose cancelled tasks have not gone after so long is dropped.
+    pub cancel_timeout: Duration,
+    /// After a failed attempt its tasks get so long to report their end before its generation is given up.
+    pub end_grace: Duration,
+    /// A suspension without its last checkpoint and commits after so long goes on without them.
+    pub stop_timeout: Duration,
+    /// Closing takes no longer than this, whatever is left open.
+    pub close_timeout: Duration,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            checkpoint: CheckpointSettings::default(),
+            restart: RestartSettings::default(),
+            liveness: LivenessSettings::default(),
+            slot_timeout: Some(Duration::from_secs(300)),
+            initial_slot_timeout: None,
+            start_timeout: Some(Duration::from_secs(60)),
+            deploy_timeout: Duration::from_secs(600),
+            cancel_timeout: Duration::from_secs(30),
+            end_grace: Duration::from_millis(200),
+            stop_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(60),
+        }
+    }
+}

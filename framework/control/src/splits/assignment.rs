@@ -1,0 +1,115 @@
+use std::collections::BTreeSet;
+
+use flott_core::SubtaskIndex;
+
+use super::{EnumeratorSnapshot, RestoredSource, Split, SplitAction};
+
+/// The enumerator of one source.
+///
+/// Splits go in order to the reader that has the fewest, the first one of equals, so the same facts always give the
+/// same, balanced assignment. Splits discovered by this JobManager are remembered as they were found, because a
+/// checkpoint from before their discovery does not hold them.
+#[derive(Debug, Default)]
+pub struct SplitAssignment {
+    discovered: Vec<Split>,
+    known: BTreeSet<String>,
+    waiting: Vec<Split>,
+    is_complete: bool,
+    readers: Vec<u32>,
+}
+
+impl SplitAssignment {
+    /// A source of which nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The job goes back to a checkpoint, or to its beginning: all splits wait to be assigned again.
+    pub fn on_restored(&mut self, restored: Option<RestoredSource>) {
+        let RestoredSource { enumerator, mut splits } = restored.unwrap_or_default();
+        self.is_complete |= enumerator.is_complete;
+        self.known = enumerator.known;
+        self.readers.clear();
+        splits.sort_by(|a, b| a.id.cmp(&b.id));
+        self.known.extend(splits.iter().map(|split| split.id.clone()));
+        self.waiting = splits;
+        for split in &self.discovered {
+            if self.known.insert(split.id.clone()) {
+                self.waiting.push(split.clone());
+            }
+        }
+    }
+
+    /// An attempt with so many readers starts.
+    pub fn on_attempt(&mut self, parallelism: u32, out: &mut Vec<SplitAction>) {
+        self.readers = vec![0; parallelism as usize];
+        self.assign_waiting(out);
+        if self.is_complete {
+            self.tell_no_more(out);
+        }
+    }
+
+    /// The attempt is over: what is discovered from now on waits for the next one.
+    pub fn on_attempt_over(&mut self) {
+        self.readers.clear();
+    }
+
+    /// Splits were found. Known ones are ignored.
+    pub fn on_discovered(&mut self, splits: Vec<Split>, out: &mut Vec<SplitAction>) {
+        for split in splits {
+            if self.known.insert(split.id.clone()) {
+                self.discovered.push(split.clone());
+                self.waiting.push(split);
+            }
+        }
+        self.assign_waiting(out);
+    }
+
+    /// There will be no further split: the source is bounded.
+    pub fn on_discovery_ended(&mut self, out: &mut Vec<SplitAction>) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            self.tell_no_more(out);
+        }
+    }
+
+    /// Whether discovery has ended.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The enumerator's part of a checkpoint that is triggered now. Assignments sent before the trigger must reach
+    /// their readers before its barrier.
+    #[must_use]
+    pub fn snapshot(&self) -> EnumeratorSnapshot {
+        EnumeratorSnapshot { known: self.known.clone(), is_complete: self.is_complete }
+    }
+
+    fn assign_waiting(&mut self, out: &mut Vec<SplitAction>) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let mut shares: Vec<Vec<Split>> = vec![Vec::new(); self.readers.len()];
+        for split in self.waiting.drain(..) {
+            let loads = self.readers.iter_mut().zip(&mut shares);
+            if let Some((load, share)) = loads.min_by_key(|(load, _)| **load) {
+                *load += 1;
+                share.push(split);
+            }
+        }
+        for (subtask, splits) in (0..).map(SubtaskIndex).zip(shares) {
+            if !splits.is_empty() {
+                out.push(SplitAction::Assign { subtask, splits });
+            }
+        }
+    }
+
+    fn tell_no_more(&self, out: &mut Vec<SplitAction>) {
+        let subtasks = (0..).map(SubtaskIndex).zip(&self.readers);
+        out.extend(subtasks.map(|(subtask, _)| SplitAction::NoMoreSplits { subtask }));
+    }
+}
+
+#[cfg(test)]
+mod tests;
