@@ -1,6 +1,8 @@
 //! The rules of the house that no compiler checks: arrows between crates, where heavy dependencies may sit, and what
 //! no source file may contain.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

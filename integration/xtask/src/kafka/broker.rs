@@ -41,7 +41,9 @@ impl KafkaBroker {
         let directory = std::env::temp_dir().join(name);
         // A process with our id may have lived here before.
         let _ = fs::remove_dir_all(&directory);
-        Self::launch(libraries, BrokerSettings::new(directory), true)
+        Self::launch(libraries, BrokerSettings::new(&directory), true).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&directory);
+        })
     }
 
     /// As [`KafkaBroker::start`], with broker properties of the caller's.

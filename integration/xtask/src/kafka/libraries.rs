@@ -80,9 +80,10 @@ impl KafkaLibraries {
     fn obtain(require: fn(&[setup::Requirement]) -> Result<()>) -> Result<Self> {
         let home = cache::directory().join("kafka").join(VERSION);
         let libraries = Self { directory: home.join("libs") };
-        require(&[setup::JAVA])?;
-        if !libraries.directory.is_dir() {
-            require(&[setup::MAVEN])?;
+        if libraries.directory.is_dir() {
+            require(&[setup::JAVA])?;
+        } else {
+            require(&[setup::JAVA, setup::MAVEN])?;
             fs::create_dir_all(&home).trying(|| format!("cannot create {}", home.display()))?;
             let lock = home.join("lock");
             let lock = File::create(&lock).trying(|| format!("cannot create {}", lock.display()))?;
@@ -108,7 +109,7 @@ impl KafkaLibraries {
         // Standard output belongs to results; Maven's goes to standard error.
         let maven = Command::new("mvn")
             .current_dir(home)
-            .args(["-q", "-B"])
+            .args(["-q", "-B", "-Dstyle.color=never"])
             .arg(output)
             .arg("dependency:copy-dependencies")
             .stdin(Stdio::null())

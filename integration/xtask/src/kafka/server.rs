@@ -69,11 +69,12 @@ impl Server {
         java.arg("kafka.Kafka").arg(&properties).stdout(to_log()?).stderr(to_log()?);
         let java = java.spawn().trying(|| "cannot run java".to_owned())?;
         let mut server = Self { java, guard: None, log_start };
-        server.guard = match guarded {
-            Guarded::No => None,
-            Guarded::Kill => Some(guard(server.id(), None)?),
-            Guarded::KillAndRemove => Some(guard(server.id(), Some(home))?),
+        let guard = match guarded {
+            Guarded::No => Ok(None),
+            Guarded::Kill => guard(server.id(), None).map(Some),
+            Guarded::KillAndRemove => guard(server.id(), Some(home)).map(Some),
         };
+        server.guard = guard.inspect_err(|_| server.kill())?;
         Ok(server)
     }
 
