@@ -1,0 +1,110 @@
+use flott_core::{EdgeId, OperatorId, OperatorUid, Record, SubtaskIndex, sink::DeliveryGuarantee};
+
+use super::*;
+
+fn node(uid: &str, role: OperatorRole) -> OperatorNode {
+    OperatorNode {
+        uid: OperatorUid::new(uid).unwrap(),
+        role,
+        description: format!("the {uid}"),
+        parallelism: None,
+        states: vec![],
+        side_outputs: vec!["late".into()],
+    }
+}
+
+fn edge(from: OperatorId, to: OperatorId, partitioning: Partitioning) -> GraphEdge {
+    GraphEdge { from, side_output: None, to, partitioning, schema: u64::schema() }
+}
+
+/// source → map → (hash) sum → sink
+fn sample() -> JobGraph {
+    let mut graph = JobGraph::default();
+    let source = graph.add_operator(node("source", OperatorRole::Source)).unwrap();
+    let map = graph.add_operator(node("map", OperatorRole::Transform)).unwrap();
+    let sum = graph.add_operator(node("sum", OperatorRole::Transform)).unwrap();
+    let sink = graph.add_operator(node("sink", OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce))).unwrap();
+    graph.add_edge(edge(source, map, Partitioning::Forward));
+    graph.add_edge(edge(map, sum, Partitioning::Hash));
+    graph.add_edge(edge(sum, sink, Partitioning::Forward));
+    graph
+}
+
+fn chains(plan: &ExecutionPlan) -> Vec<Vec<u32>> {
+    plan.vertices.iter().map(|vertex| vertex.operators.iter().map(|id| id.0).collect()).collect()
+}
+
+#[test]
+fn forward_edges_chain_and_hash_edges_do_not() {
+    let plan = ExecutionPlan::new(sample(), 2).unwrap();
+    assert_eq!(chains(&plan), [vec![0, 1], vec![2, 3]]);
+    assert_eq!(plan.slots_needed(), 2);
+    assert_eq!(plan.vertex(flott_core::VertexId(1)).inputs, [EdgeId(1)]);
+    assert!(plan.is_chained(EdgeId(0)) && !plan.is_chained(EdgeId(1)) && plan.is_chained(EdgeId(2)));
+    assert_eq!(plan.channels(EdgeId(1)).len(), 4);
+}
+
+#[test]
+fn with_one_subtask_everything_chains() {
+    assert_eq!(chains(&ExecutionPlan::new(sample(), 1).unwrap()), [vec![0, 1, 2, 3]]);
+}
+
+#[test]
+fn an_operator_with_another_parallelism_starts_a_vertex() {
+    let mut graph = sample();
+    graph.operators[3].parallelism = Some(1);
+    let plan = ExecutionPlan::new(graph, 2).unwrap();
+    assert_eq!(chains(&plan), [vec![0, 1], vec![2], vec![3]]);
+    let pairs: Vec<_> = plan.channels(EdgeId(2));
+    assert_eq!(pairs, [(SubtaskIndex(0), SubtaskIndex(0)), (SubtaskIndex(1), SubtaskIndex(0))]);
+}
+
+#[test]
+fn a_union_starts_a_vertex_with_pointwise_channels() {
+    let mut graph = sample();
+    let other = graph.add_operator(node("other", OperatorRole::Source)).unwrap();
+    let sink = graph.add_operator(node("sink2", OperatorRole::Sink(DeliveryGuarantee::None))).unwrap();
+    let first = graph.add_edge(edge(OperatorId(2), sink, Partitioning::Forward));
+    graph.add_edge(edge(other, sink, Partitioning::Forward));
+    let plan = ExecutionPlan::new(graph, 2).unwrap();
+    assert_eq!(chains(&plan), [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+    assert_eq!(
+        plan.channels(first),
+        [(SubtaskIndex(0), SubtaskIndex(0)), (SubtaskIndex(1), SubtaskIndex(1))]
+    );
+}
+
+#[test]
+fn mistakes_are_named() {
+    let mut graph = sample();
+    let error = graph.add_operator(node("map", OperatorRole::Transform)).unwrap_err();
+    assert!(error.to_string().contains("\"map\" is given to two operators"));
+    assert!(ExecutionPlan::new(graph.clone(), 0).is_err());
+    assert!(ExecutionPlan::new(graph.clone(), 1025).is_err());
+    graph.edges.pop();
+    assert!(graph.validate().unwrap_err().to_string().contains("output of \"sum\""));
+    assert!(JobGraph::default().validate().unwrap_err().to_string().contains("no source"));
+}
+
+#[test]
+fn fingerprints_and_differences_see_every_change() {
+    let graph = sample();
+    let mut other = sample();
+    assert_eq!(graph.fingerprint(), other.fingerprint());
+    assert_eq!(graph.difference(&other), None);
+    other.operators[2].description = "something else".into();
+    assert_ne!(graph.fingerprint(), other.fingerprint());
+    assert!(graph.difference(&other).unwrap().contains("\"sum\" differs"));
+    other.operators[2].uid = OperatorUid::new("count").unwrap();
+    assert!(graph.difference(&other).unwrap().contains("one side only"));
+}
+
+#[test]
+fn the_plan_explains_itself() {
+    let plan = ExecutionPlan::new(sample(), 2).unwrap();
+    let text = plan.to_text();
+    assert!(text.contains("vertex 0: source → map  (parallelism 2)"), "{text}");
+    assert!(text.contains("→ sum (hash)") && text.contains("[exactly-once]"), "{text}");
+    assert!(plan.to_mermaid().contains("o1 -->|hash| o2"));
+    assert_eq!(plan.to_json()["edges"][0]["exchange"], "chained");
+}
