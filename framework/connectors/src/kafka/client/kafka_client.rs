@@ -1,0 +1,280 @@
+//! The client itself: who is asked, how often, and for how long.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use flott_core::{Error, ErrorKind, Result};
+use kafka_protocol::{
+    messages::{FindCoordinatorRequest, FindCoordinatorResponse},
+    protocol::{Request, StrBytes},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    code::KafkaCode,
+    connection::Failure,
+    pool::{Lease, Pool},
+    settings::{BrokerAddress, ClientSettings},
+    tls,
+};
+
+/// Pauses between the attempts of one call grow from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Keys asked for in one request, and coordinators remembered.
+const KEYS_PER_REQUEST_MAX: usize = 500;
+const COORDINATORS_MAX: usize = 100_000;
+
+/// What a coordinator coordinates; the number is Kafka's key type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum CoordinatorKind {
+    Group = 0,
+    Transaction = 1,
+}
+
+/// A handle to a Kafka cluster; clones share connections.
+#[derive(Clone)]
+pub struct KafkaClient {
+    shared: Arc<Shared>,
+    patience: Duration,
+}
+
+struct Shared {
+    bootstrap: Vec<BrokerAddress>,
+    next_bootstrap: AtomicUsize,
+    pool: Pool,
+    coordinators: Mutex<HashMap<(CoordinatorKind, String), BrokerAddress>>,
+}
+
+impl KafkaClient {
+    /// A client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A settings error, when certificates or keys cannot be read.
+    pub fn new(settings: ClientSettings) -> Result<Self> {
+        let tls: Option<TlsConnector> = settings.tls.as_ref().map(tls::connector).transpose()?;
+        let (bootstrap, patience) = (settings.bootstrap.clone(), settings.patience);
+        if bootstrap.is_empty() {
+            return Err(Error::new(ErrorKind::Settings, "bootstrap.servers names no broker"));
+        }
+        let shared = Shared {
+            bootstrap,
+            next_bootstrap: AtomicUsize::new(0),
+            pool: Pool::new(settings, tls),
+            coordinators: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared), patience })
+    }
+
+    /// The same client with another limit for one whole call, retries included.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), patience }
+    }
+
+    /// Repeats `attempt` until it succeeds, cannot succeed, or the patience is over.
+    pub(super) async fn persist<T>(
+        &self,
+        what: &str,
+        attempt: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T> {
+        let mut last = Error::new(ErrorKind::Unreachable, "no answer yet");
+        let work = async {
+            let mut pause = PAUSE_FIRST;
+            loop {
+                match attempt().await {
+                    Ok(value) => return Ok(value),
+                    Err(Failure::Stop(error)) => return Err(error.context(what)),
+                    Err(Failure::Retry(error)) => {
+                        tracing::debug!(what, %error, "retrying a Kafka request");
+                        last = error;
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        };
+        match tokio::time::timeout(self.patience, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                let limit = humantime::format_duration(self.patience);
+                Err(last.context(format!("{what}: given up after {limit}")))
+            }
+        }
+    }
+
+    /// One exchange with any broker.
+    pub(super) async fn ask_any<R: Request>(
+        &self,
+        request: &R,
+        version_max: i16,
+    ) -> Result<R::Response, Failure> {
+        self.ask(&self.any_broker(), request, version_max).await
+    }
+
+    /// One exchange with the broker at `address`.
+    pub(super) async fn ask<R: Request>(
+        &self,
+        address: &BrokerAddress,
+        request: &R,
+        version_max: i16,
+    ) -> Result<R::Response, Failure> {
+        let mut lease = self.lease(address).await?;
+        let answer = lease.connection.call(request, version_max).await;
+        self.finish(lease, answer)
+    }
+
+    /// One exchange with the coordinator of `key`.
+    pub(super) async fn ask_coordinator<R: Request>(
+        &self,
+        kind: CoordinatorKind,
+        key: &str,
+        request: &R,
+        version_max: i16,
+    ) -> Result<R::Response, Failure> {
+        self.locate(kind, &[key.to_owned()]).await?;
+        let address = self.located(kind, key).ok_or_else(|| not_located(key))?;
+        let answer = self.ask(&address, request, version_max).await;
+        if matches!(answer, Err(Failure::Retry(_))) {
+            self.forget_coordinator(kind, key);
+        }
+        answer
+    }
+
+    /// Finds the coordinators of those `keys` whose coordinator is not known yet.
+    pub(super) async fn locate(&self, kind: CoordinatorKind, keys: &[String]) -> Result<(), Failure> {
+        let missing: Vec<_> = keys.iter().filter(|key| self.located(kind, key).is_none()).cloned().collect();
+        for chunk in missing.chunks(KEYS_PER_REQUEST_MAX) {
+            let mut lease = self.lease(&self.any_broker()).await?;
+            let answer = find(&mut lease, kind, chunk).await;
+            for (key, address) in self.finish(lease, answer)? {
+                self.remember(kind, key, address);
+            }
+        }
+        Ok(())
+    }
+
+    /// The coordinator of `key`, when it is known.
+    pub(super) fn located(&self, kind: CoordinatorKind, key: &str) -> Option<BrokerAddress> {
+        self.coordinators().get(&(kind, key.to_owned())).cloned()
+    }
+
+    /// Makes the next call look for the coordinator of `key` again.
+    pub(super) fn forget_coordinator(&self, kind: CoordinatorKind, key: &str) {
+        self.coordinators().remove(&(kind, key.to_owned()));
+    }
+
+    /// Turns a "later" or "elsewhere" from the coordinator of `key` into a retry, and a missing permission into an
+    /// error.
+    pub(super) fn check_coordinator(
+        &self,
+        kind: CoordinatorKind,
+        key: &str,
+        code: KafkaCode,
+        what: &str,
+    ) -> Result<(), Failure> {
+        if code.is_coordinator_move() {
+            self.forget_coordinator(kind, key);
+            return Err(Failure::Retry(code.into_error(what)));
+        }
+        check_repeatable(code, what)
+    }
+
+    fn remember(&self, kind: CoordinatorKind, key: String, address: BrokerAddress) {
+        let mut coordinators = self.coordinators();
+        if coordinators.len() >= COORDINATORS_MAX {
+            coordinators.clear();
+        }
+        coordinators.insert((kind, key), address);
+    }
+
+    fn any_broker(&self) -> BrokerAddress {
+        let turn = self.shared.next_bootstrap.load(Ordering::Relaxed);
+        self.shared.bootstrap[turn % self.shared.bootstrap.len()].clone()
+    }
+
+    async fn lease(&self, address: &BrokerAddress) -> Result<Lease, Failure> {
+        let lease = self.shared.pool.lease(address).await;
+        if lease.is_err() {
+            self.shun(address);
+        }
+        lease
+    }
+
+    fn finish<T>(&self, lease: Lease, answer: Result<T, Failure>) -> Result<T, Failure> {
+        match &answer {
+            Ok(_) => self.shared.pool.hand_back(lease),
+            Err(_) => self.shun(lease.connection.address()),
+        }
+        answer
+    }
+
+    fn shun(&self, address: &BrokerAddress) {
+        self.shared.pool.forget(address);
+        self.shared.next_bootstrap.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn coordinators(&self) -> MutexGuard<'_, HashMap<(CoordinatorKind, String), BrokerAddress>> {
+        self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Turns CONCURRENT_TRANSACTIONS into a retry and a missing permission into an error.
+fn check_repeatable(code: KafkaCode, what: &str) -> Result<(), Failure> {
+    if code == KafkaCode::CONCURRENT_TRANSACTIONS || code == KafkaCode::REQUEST_TIMED_OUT {
+        return Err(Failure::Retry(code.into_error(what)));
+    }
+    if code.is_refusal() {
+        return Err(Failure::Stop(code.into_error(what)));
+    }
+    Ok(())
+}
+
+pub(super) fn not_located(key: &str) -> Failure {
+    Failure::Retry(Error::new(ErrorKind::Unreachable, format!("no coordinator known for {key}")))
+}
+
+/// The first version that takes many keys at once.
+const MANY_KEYS: i16 = 4;
+
+async fn find(
+    lease: &mut Lease,
+    kind: CoordinatorKind,
+    keys: &[String],
+) -> Result<Vec<(String, BrokerAddress)>, Failure> {
+    let request = FindCoordinatorRequest::default().with_key_type(kind as i8);
+    if lease.connection.version::<FindCoordinatorRequest>(MANY_KEYS)? == MANY_KEYS {
+        let names = keys.iter().cloned().map(StrBytes::from_string).collect();
+        let answer = lease.connection.call(&request.with_coordinator_keys(names), MANY_KEYS).await?;
+        return answer
+            .coordinators
+            .iter()
+            .map(|found| place(found.key.as_str(), found.error_code, found.host.as_str(), found.port))
+            .collect();
+    }
+    let mut places = Vec::new();
+    for key in keys {
+        let request = request.clone().with_key(StrBytes::from_string(key.clone()));
+        let found: FindCoordinatorResponse = lease.connection.call(&request, MANY_KEYS).await?;
+        places.push(place(key, found.error_code, found.host.as_str(), found.port)?);
+    }
+    Ok(places)
+}
+
+fn place(key: &str, code: i16, host: &str, port: i32) -> Result<(String, BrokerAddress), Failure> {
+    let (code, what) = (KafkaCode(code), format!("find the coordinator of {key}"));
+    if code != KafkaCode::NONE {
+        let error = code.into_error(&what);
+        return Err(if code.is_refusal() { Failure::Stop(error) } else { Failure::Retry(error) });
+    }
+    match u16::try_from(port) {
+        Ok(port) => Ok((key.into(), BrokerAddress { host: host.into(), port })),
+        Err(_) => Err(Failure::Retry(Error::transient(format!("{what}: port {port}")))),
+    }
+}

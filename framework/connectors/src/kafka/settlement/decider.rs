@@ -1,0 +1,357 @@
+//! The decisions of a settlement: facts in, actions out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flott_core::{Error, Result};
+
+use super::{
+    Action, Committable, EndAnswer, Fact, ForeignMarker, LostTransaction, MarkerReading, OtherCluster,
+    RepeatedOutput, SettledTransaction, SettlementReport, SettlementRequest, TransactionalIds,
+    judge::{Doubt, Judgement, Witnesses},
+};
+use crate::kafka::client::{RecordFate, TransactionDescription};
+
+/// One settlement. Ask for actions, report a fact for each, and so on until there are no actions left.
+#[derive(Debug)]
+pub struct Settlement {
+    request: SettlementRequest,
+    step: Step,
+    /// Which committables come first, second, … of their id, in checkpoint order.
+    rounds: Vec<Vec<usize>>,
+    states: Vec<State>,
+    ids: BTreeSet<String>,
+    known_ids: BTreeSet<String>,
+    seen: BTreeMap<String, Vec<TransactionDescription>>,
+    markers: BTreeMap<String, MarkerReading>,
+    records: BTreeMap<usize, RecordFate>,
+    report: SettlementReport,
+}
+
+/// What to ask for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Cluster,
+    Leftovers,
+    Owners,
+    Describe(usize),
+    Commit(usize),
+    Probe,
+    Fence,
+    Markers,
+    Records,
+    Done,
+}
+
+/// How far one committable has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Listed,
+    Committed,
+    Doubtful(Doubt),
+}
+
+impl Settlement {
+    /// Begins a settlement.
+    ///
+    /// # Errors
+    /// When the request contradicts itself or its prefix cannot be one.
+    pub fn new(mut request: SettlementRequest) -> Result<Self> {
+        if request.restored.is_none() && !request.committables.is_empty() {
+            return Err(Error::internal("a settlement has transactions but no checkpoint that lists them"));
+        }
+        let mut ids = BTreeSet::new();
+        for scope in &request.scopes {
+            let (uid, generation) = (request.sink_uid.clone(), scope.generation);
+            let names =
+                TransactionalIds::new(&request.prefix, uid, generation, scope.parallelism, scope.slots_max)?;
+            ids.extend(names.all());
+        }
+        ids.extend(request.committables.iter().map(|committable| committable.transactional_id.clone()));
+        if !request.is_settling() {
+            request.committables.clear();
+        }
+        Ok(Self {
+            rounds: rounds(&request.committables),
+            states: vec![State::Listed; request.committables.len()],
+            report: SettlementReport::new(request.sink_uid.clone(), request.restored),
+            step: Step::Cluster,
+            ids,
+            known_ids: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            records: BTreeMap::new(),
+            request,
+        })
+    }
+
+    /// What to do next; nothing, when the settlement is done. All facts about earlier actions must have been
+    /// reported.
+    pub fn next_actions(&mut self) -> Vec<Action> {
+        while self.step != Step::Done {
+            let (actions, next) = self.enter(self.step);
+            self.step = next;
+            if !actions.is_empty() {
+                return actions;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Takes note of a fact.
+    pub fn on_fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::ClusterId(found) => self.on_cluster(&found),
+            Fact::Listed(listed) => self.on_listed(listed),
+            Fact::Described(found) => self.on_described(found),
+            Fact::Answered { index, code } => {
+                self.states[index] = match EndAnswer::of(code) {
+                    EndAnswer::Committed => State::Committed,
+                    _ => State::Doubtful(Doubt::Answered(code)),
+                };
+            }
+            Fact::Fenced(id) => self.report.fenced.push(id),
+            Fact::Marker { transactional_id, reading } => {
+                self.markers.insert(transactional_id, reading);
+            }
+            Fact::Record { index, fate } => {
+                self.records.insert(index, fate);
+            }
+        }
+    }
+
+    /// What was found.
+    ///
+    /// # Panics
+    /// When actions are left.
+    #[must_use]
+    pub fn into_report(mut self) -> SettlementReport {
+        assert_eq!(self.step, Step::Done, "a settlement is reported when it is done");
+        if self.report.other_cluster.is_none() {
+            self.judge_all();
+        }
+        self.guard();
+        self.report.fenced.sort();
+        self.report
+    }
+
+    fn enter(&mut self, step: Step) -> (Vec<Action>, Step) {
+        match step {
+            Step::Cluster => (self.ask_cluster(), Step::Leftovers),
+            Step::Leftovers if self.report.other_cluster.is_some() => (Vec::new(), Step::Done),
+            Step::Leftovers => (self.ask_leftovers(), Step::Owners),
+            // No marker is stable before the fence; these say only whether the prefix is in other hands.
+            Step::Owners => (self.read_markers(&self.known_ids, false), Step::Describe(0)),
+            Step::Describe(0) if self.is_refused_untouched() => (Vec::new(), Step::Done),
+            Step::Describe(round) if round == self.rounds.len() => (Vec::new(), Step::Probe),
+            Step::Describe(round) => (vec![Action::Describe(self.ids_of(round))], Step::Commit(round)),
+            Step::Commit(round) => (self.commit(round), Step::Describe(round + 1)),
+            Step::Probe => (self.probe(), Step::Fence),
+            Step::Fence => (self.known_ids.iter().cloned().map(Action::Fence).collect(), Step::Markers),
+            Step::Markers => {
+                self.markers.clear();
+                (self.read_markers(&self.marked_ids(), true), Step::Records)
+            }
+            Step::Records => (self.look_up_records(), Step::Done),
+            Step::Done => (Vec::new(), Step::Done),
+        }
+    }
+
+    fn ask_cluster(&self) -> Vec<Action> {
+        let is_named = self.request.committables.iter().any(|committable| committable.cluster_id.is_some());
+        if is_named { vec![Action::ReadClusterId] } else { Vec::new() }
+    }
+
+    fn on_cluster(&mut self, found: &Option<String>) {
+        let expected =
+            self.request.committables.iter().filter_map(|committable| committable.cluster_id.as_ref());
+        let other = expected.into_iter().find(|&expected| Some(expected) != found.as_ref());
+        self.report.other_cluster =
+            other.map(|expected| OtherCluster { expected: expected.clone(), found: found.clone() });
+    }
+
+    /// A job that starts from nothing remembers no ids, but brokers may: those of an earlier run, or of another job.
+    fn ask_leftovers(&self) -> Vec<Action> {
+        if self.request.restored.is_none() { vec![Action::ListTransactions] } else { Vec::new() }
+    }
+
+    fn on_listed(&mut self, listed: Vec<String>) {
+        let SettlementRequest { prefix, sink_uid, .. } = &self.request;
+        let ours = listed.into_iter().filter(|id| TransactionalIds::parse(prefix, sink_uid, id).is_some());
+        self.known_ids.extend(ours);
+        self.ids.extend(self.known_ids.iter().cloned());
+    }
+
+    /// Whether the job cannot start in any case: then the transactions of those who are there are left alone.
+    fn is_refused_untouched(&self) -> bool {
+        let (foreign, repeated) = self.intruders();
+        !foreign.is_empty() || !repeated.is_empty() && !self.request.policy.allow_repeated_output
+    }
+
+    fn ids_of(&self, round: usize) -> Vec<String> {
+        self.rounds[round]
+            .iter()
+            .map(|&index| self.request.committables[index].transactional_id.clone())
+            .collect()
+    }
+
+    fn commit(&mut self, round: usize) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for &index in &self.rounds[round] {
+            let committable = &self.request.committables[index];
+            let seen = self.seen.get(&committable.transactional_id).and_then(|seen| seen.last());
+            if seen.is_some_and(|seen| committable.is_superseded(seen)) {
+                self.states[index] = State::Doubtful(Doubt::Superseded);
+                continue;
+            }
+            let transactional_id = committable.transactional_id.clone();
+            actions.push(Action::Commit { index, transactional_id, producer: committable.producer() });
+        }
+        actions
+    }
+
+    fn probe(&mut self) -> Vec<Action> {
+        self.known_ids.clear();
+        let ids: Vec<_> = self.ids.iter().cloned().collect();
+        if ids.is_empty() { Vec::new() } else { vec![Action::Describe(ids)] }
+    }
+
+    fn on_described(&mut self, found: BTreeMap<String, Option<TransactionDescription>>) {
+        for (id, description) in found {
+            if let Some(description) = description {
+                self.seen.entry(id.clone()).or_default().push(description);
+                self.known_ids.insert(id);
+            }
+        }
+    }
+
+    /// Every id that may have a marker: those the broker knows, and those whose transaction is in doubt.
+    fn marked_ids(&self) -> BTreeSet<String> {
+        let doubtful = self.doubts().map(|(_, committable, _)| committable.transactional_id.clone());
+        self.known_ids.iter().cloned().chain(doubtful).collect()
+    }
+
+    fn read_markers(&self, ids: &BTreeSet<String>, is_stable: bool) -> Vec<Action> {
+        let topic = |id: &str| {
+            let listed =
+                self.request.committables.iter().find(|committable| committable.transactional_id == id);
+            listed.map_or(&self.request.marker_topic, |committable| &committable.marker_topic).clone()
+        };
+        let read =
+            |id: &String| Action::ReadMarker { transactional_id: id.clone(), topic: topic(id), is_stable };
+        ids.iter().map(read).collect()
+    }
+
+    fn look_up_records(&self) -> Vec<Action> {
+        let undecided = self.doubts().filter(|&(index, committable, doubt)| {
+            self.judge(index, committable, doubt) == Judgement::NeedsEvidence
+        });
+        let look_up = undecided.filter_map(|(index, committable, _)| {
+            let record = committable.witness()?;
+            Some(Action::LookUpRecord { index, record, producer_id: committable.producer_id })
+        });
+        look_up.collect()
+    }
+
+    fn doubts(&self) -> impl Iterator<Item = (usize, &Committable, Doubt)> {
+        let states = self.states.iter().enumerate();
+        states.filter_map(|(index, state)| match *state {
+            State::Doubtful(doubt) => Some((index, &self.request.committables[index], doubt)),
+            State::Listed | State::Committed => None,
+        })
+    }
+
+    fn judge(&self, index: usize, committable: &Committable, doubt: Doubt) -> Judgement {
+        let id = &committable.transactional_id;
+        let witnesses = Witnesses {
+            doubt,
+            seen: self.seen.get(id).map_or(&[], Vec::as_slice),
+            marker: self.markers.get(id).unwrap_or(&MarkerReading::Absent),
+            record: self.records.get(&index).copied(),
+        };
+        witnesses.judge(committable, &self.request.owner)
+    }
+
+    fn judge_all(&mut self) {
+        let mut report = self.report.clone();
+        for (index, committable) in self.request.committables.iter().enumerate() {
+            let settled = SettledTransaction {
+                transactional_id: committable.transactional_id.clone(),
+                checkpoint_id: committable.checkpoint_id,
+            };
+            let doubt = match self.states[index] {
+                State::Listed => unreachable!("every listed transaction was answered or is in doubt"),
+                State::Committed => {
+                    report.committed.push(settled);
+                    continue;
+                }
+                State::Doubtful(doubt) => doubt,
+            };
+            let seen = self.seen.get(&committable.transactional_id).and_then(|seen| seen.last());
+            let missing =
+                |cause| LostTransaction { committable: committable.clone(), cause, seen: seen.cloned() };
+            match self.judge(index, committable, doubt) {
+                Judgement::Committed => report.already_committed.push(settled),
+                Judgement::Empty => report.empty.push(settled),
+                Judgement::Lost(cause) => report.lost.push(missing(cause)),
+                Judgement::Unknown(cause) => report.unknown.push(missing(cause)),
+                Judgement::NeedsEvidence => unreachable!("a fact was reported for every action"),
+            }
+        }
+        self.report = report;
+    }
+
+    fn guard(&mut self) {
+        (self.report.foreign, self.report.repeated) = self.intruders();
+    }
+
+    /// Markers that are not this job's, and those of output that the restored checkpoint does not know.
+    fn intruders(&self) -> (Vec<ForeignMarker>, Vec<RepeatedOutput>) {
+        let (mut foreign, mut repeated) = (Vec::new(), Vec::new());
+        for (id, reading) in &self.markers {
+            let transactional_id = id.clone();
+            match reading {
+                MarkerReading::Absent => {}
+                MarkerReading::Unreadable(text) => {
+                    foreign
+                        .push(ForeignMarker { transactional_id, owner: format!("no Flott marker: {text}") });
+                }
+                MarkerReading::Found(marker) if marker.owner.job != self.request.owner.job => {
+                    let owner = format!("job {:?}", marker.owner.job);
+                    foreign.push(ForeignMarker { transactional_id, owner });
+                }
+                MarkerReading::Found(marker) => {
+                    // A checkpoint of this run cannot know of another run's output; whether to write it again was
+                    // decided when this run began.
+                    let is_unknown = match self.request.restored {
+                        None => true,
+                        Some(restored) => marker.owner == self.request.owner && marker.checkpoint > restored,
+                    };
+                    if is_unknown {
+                        repeated.push(RepeatedOutput { transactional_id, marker: marker.clone() });
+                    }
+                }
+            }
+        }
+        (foreign, repeated)
+    }
+}
+
+fn rounds(committables: &[Committable]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..committables.len()).collect();
+    order.sort_by_key(|&index| committables[index].checkpoint_id);
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for index in order {
+        let count = counts.entry(&committables[index].transactional_id).or_default();
+        if *count == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*count].push(index);
+        *count += 1;
+    }
+    rounds
+}
+
+#[cfg(test)]
+#[path = "decider_tests.rs"]
+mod tests;

@@ -1,0 +1,339 @@
+use flott_core::{CheckpointId, ErrorKind, Generation, OperatorUid};
+
+use super::*;
+use crate::kafka::{
+    client::{KafkaCode, TransactionPhase},
+    settlement::{IdScope, LossCause, Marker, MarkerOwner, PartitionRecords, SettlementPolicy},
+};
+
+const ID: &str = "p.a.g1.0.0";
+
+/// Brokers as a script: what they answer, and what they were asked for.
+#[derive(Default)]
+struct Script {
+    cluster: Option<String>,
+    listed: Vec<String>,
+    descriptions: BTreeMap<String, TransactionDescription>,
+    answers: BTreeMap<String, i16>,
+    markers: BTreeMap<String, MarkerReading>,
+    fate: Option<RecordFate>,
+    log: Vec<String>,
+}
+
+impl Script {
+    fn knows(mut self, id: &str, phase: TransactionPhase, start_ms: i64) -> Self {
+        let description = TransactionDescription {
+            phase,
+            producer_id: 7,
+            producer_epoch: 3,
+            timeout_ms: 15_000,
+            start_ms: Some(start_ms),
+            partitions: BTreeSet::new(),
+        };
+        self.descriptions.insert(id.into(), description);
+        self
+    }
+
+    fn answers(mut self, id: &str, code: i16) -> Self {
+        self.answers.insert(id.into(), code);
+        self
+    }
+
+    fn marks(mut self, id: &str, job: &str, run: &str, checkpoint: u64) -> Self {
+        let owner = MarkerOwner { job: job.into(), run: run.into() };
+        let marker = Marker { owner, checkpoint: CheckpointId(checkpoint), generation: Generation(1) };
+        self.markers.insert(id.into(), MarkerReading::Found(marker));
+        self
+    }
+
+    fn run(&mut self, request: SettlementRequest) -> SettlementReport {
+        let mut settlement = Settlement::new(request).unwrap();
+        loop {
+            let actions = settlement.next_actions();
+            if actions.is_empty() {
+                return settlement.into_report();
+            }
+            for action in actions {
+                settlement.on_fact(self.perform(action));
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Fact {
+        let (line, fact) = match action {
+            Action::ReadClusterId => ("cluster".into(), Fact::ClusterId(self.cluster.clone())),
+            Action::ListTransactions => ("list".into(), Fact::Listed(self.listed.clone())),
+            Action::Describe(ids) => {
+                let found = ids.iter().map(|id| (id.clone(), self.descriptions.get(id).cloned())).collect();
+                (format!("describe {}", ids.join(" ")), Fact::Described(found))
+            }
+            Action::Commit { index, transactional_id: id, producer } => {
+                let code = KafkaCode(self.answers.get(&id).copied().unwrap_or(0));
+                (format!("commit {id} {producer}"), Fact::Answered { index, code })
+            }
+            Action::Fence(id) => (format!("fence {id}"), Fact::Fenced(id)),
+            Action::ReadMarker { transactional_id, topic, is_stable } => {
+                let reading = self.markers.get(&transactional_id).cloned().unwrap_or(MarkerReading::Absent);
+                let sort = if is_stable { "stable" } else { "unstable" };
+                (
+                    format!("{sort} marker {transactional_id} {topic}"),
+                    Fact::Marker { transactional_id, reading },
+                )
+            }
+            Action::LookUpRecord { index, record, .. } => {
+                let fate = self.fate.expect("no record is asked for");
+                (
+                    format!("record {}/{}/{}", record.topic, record.partition, record.offset),
+                    Fact::Record { index, fate },
+                )
+            }
+        };
+        self.log.push(line);
+        fact
+    }
+}
+
+fn committable(id: &str, checkpoint: u64) -> Committable {
+    let records =
+        PartitionRecords { topic: "out".into(), partition: 1, records: 5, offset_first: 10, offset_last: 14 };
+    Committable {
+        transactional_id: id.into(),
+        producer_id: 7,
+        producer_epoch: 3,
+        checkpoint_id: CheckpointId(checkpoint),
+        txn_start_ms: Some(1_000),
+        timeout_ms: 15_000,
+        cluster_id: None,
+        marker_topic: "out".into(),
+        records: vec![records],
+        evidence: None,
+    }
+}
+
+fn fresh() -> SettlementRequest {
+    let owner = MarkerOwner { job: "job".into(), run: "r".into() };
+    SettlementRequest::new("p", OperatorUid::new("a").unwrap(), "out", owner)
+}
+
+/// Checkpoint 5 is restored; generation 1 had one subtask with two slots.
+fn restored(committables: Vec<Committable>) -> SettlementRequest {
+    let scopes = vec![IdScope { generation: Generation(1), parallelism: 1, slots_max: 2 }];
+    SettlementRequest { restored: Some(CheckpointId(5)), committables, scopes, ..fresh() }
+}
+
+fn ongoing() -> Script {
+    Script::default().knows(ID, TransactionPhase::Ongoing, 1_000)
+}
+
+const STRICT: SettlementPolicy = SettlementPolicy { allow_repeated_output: false, accept_lost_output: false };
+
+#[test]
+fn settle_then_fence_then_read_markers() {
+    let mut script = ongoing();
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    assert_eq!(
+        script.log,
+        [
+            "describe p.a.g1.0.0",
+            "commit p.a.g1.0.0 7/3",
+            "describe p.a.g1.0.0 p.a.g1.0.1",
+            "fence p.a.g1.0.0",
+            "stable marker p.a.g1.0.0 out",
+        ],
+        "an id that the broker does not know is neither fenced nor read"
+    );
+    assert_eq!((report.committed.len(), report.fenced.len()), (1, 1));
+    report.verdict(STRICT).unwrap();
+}
+
+#[test]
+fn no_marker_is_believed_before_every_id_is_fenced() {
+    let other = "p.a.g1.0.1";
+    let mut script =
+        ongoing().knows(other, TransactionPhase::Ongoing, 1_000).answers(ID, 90).answers(other, 90);
+    script = script.marks(ID, "job", "r", 5).marks(other, "job", "r", 5);
+    script.run(restored(vec![committable(ID, 5), committable(other, 5)]));
+    let first_marker = script.log.iter().position(|line| line.contains("marker")).unwrap();
+    let last_fence = script.log.iter().rposition(|line| line.starts_with("fence")).unwrap();
+    let last_commit = script.log.iter().rposition(|line| line.starts_with("commit")).unwrap();
+    let first_fence = script.log.iter().position(|line| line.starts_with("fence")).unwrap();
+    assert!(last_commit < first_fence && last_fence < first_marker, "{:?}", script.log);
+}
+
+#[test]
+fn a_fenced_transaction_is_committed_if_its_marker_says_so() {
+    for (code, checkpoint, is_lost) in
+        [(90, 5, false), (47, 5, false), (49, 5, false), (-1, 5, false), (90, 4, true), (48, 4, true)]
+    {
+        let mut script = ongoing().answers(ID, code).marks(ID, "job", "r", checkpoint);
+        let report = script.run(restored(vec![committable(ID, 5)]));
+        assert_eq!(
+            (report.already_committed.len(), report.lost.len()),
+            (!is_lost as usize, is_lost as usize)
+        );
+        assert_eq!(report.verdict(STRICT).is_err(), is_lost);
+    }
+}
+
+#[test]
+fn without_a_marker_the_record_is_looked_up() {
+    for (fate, lost, unknown) in
+        [(RecordFate::Committed, 0, 0), (RecordFate::Aborted, 1, 0), (RecordFate::Gone, 0, 1)]
+    {
+        let mut script = ongoing().answers(ID, 90);
+        script.fate = Some(fate);
+        let report = script.run(restored(vec![committable(ID, 5)]));
+        assert_eq!(script.log.last().unwrap(), "record out/1/10");
+        assert_eq!((report.lost.len(), report.unknown.len()), (lost, unknown), "{fate:?}");
+        assert_eq!(report.verdict(STRICT).is_err(), lost + unknown > 0);
+    }
+}
+
+#[test]
+fn a_later_transaction_of_the_same_producer_is_not_committed() {
+    let mut script = Script::default().knows(ID, TransactionPhase::Ongoing, 2_000).marks(ID, "job", "r", 5);
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    assert!(!script.log.iter().any(|line| line.starts_with("commit")), "{:?}", script.log);
+    assert_eq!(report.already_committed.len(), 1);
+}
+
+#[test]
+fn transactions_of_one_id_are_committed_in_checkpoint_order() {
+    let mut script = ongoing();
+    let mut second = committable(ID, 5);
+    second.producer_epoch = 4;
+    script.run(restored(vec![second, committable(ID, 4)]));
+    let commits: Vec<_> = script.log.iter().filter(|line| line.starts_with("commit")).collect();
+    assert_eq!(commits, ["commit p.a.g1.0.0 7/3", "commit p.a.g1.0.0 7/4"]);
+}
+
+#[test]
+fn an_empty_transaction_is_no_loss() {
+    let mut script = Script::default().knows(ID, TransactionPhase::Empty, 1_000).answers(ID, 48);
+    let report = script.run(restored(vec![Committable { records: Vec::new(), ..committable(ID, 5) }]));
+    assert_eq!(report.empty.len(), 1);
+    report.verdict(STRICT).unwrap();
+}
+
+#[test]
+fn output_of_a_later_checkpoint_stops_the_job_unless_repeats_are_allowed() {
+    let other = "p.a.g1.0.1";
+    let mut script =
+        ongoing().knows(other, TransactionPhase::CompleteCommit, 900).marks(other, "job", "r", 6);
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    let error = report.verdict(STRICT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+    for part in
+        ["checkpoint 5 is restored", "p.a.g1.0.1: committed with checkpoint 6", "allow-repeated-output"]
+    {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    report.verdict(SettlementPolicy { allow_repeated_output: true, ..STRICT }).unwrap();
+}
+
+#[test]
+fn markers_of_the_restored_checkpoint_and_of_other_runs_are_no_repeats() {
+    let other = "p.a.g1.0.1";
+    let mut script = ongoing().knows(other, TransactionPhase::CompleteCommit, 900);
+    script = script.marks(ID, "job", "r", 5).marks(other, "job", "an earlier run", 99);
+    script.run(restored(vec![committable(ID, 5)])).verdict(STRICT).unwrap();
+}
+
+#[test]
+fn a_prefix_in_other_hands_stops_the_job() {
+    let mut script = ongoing().marks(ID, "other job", "x", 1);
+    let error = script.run(restored(vec![committable(ID, 5)])).verdict(STRICT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(error.to_string().contains("p.a.g1.0.0: job \"other job\""), "{error}");
+
+    let mut script = ongoing();
+    script.markers.insert(ID.into(), MarkerReading::Unreadable("offset 3, \"\"".into()));
+    let error = script.run(restored(Vec::new())).verdict(STRICT).unwrap_err();
+    assert!(error.to_string().contains("no Flott marker"), "{error}");
+}
+
+#[test]
+fn a_job_that_starts_from_nothing_leaves_another_jobs_transactions_alone() {
+    for (job, kind) in [("other job", ErrorKind::Settings), ("job", ErrorKind::State)] {
+        let mut script = ongoing().marks(ID, job, "x", 1);
+        script.listed = vec![ID.into(), "q.a.g1.0.0".into()];
+        let report = script.run(fresh());
+        assert_eq!(script.log, ["list", "unstable marker p.a.g1.0.0 out"]);
+        assert_eq!(report.verdict(STRICT).unwrap_err().kind(), kind);
+    }
+}
+
+#[test]
+fn a_job_that_starts_from_nothing_fences_what_was_left_over() {
+    let mut script = ongoing();
+    script.listed = vec![ID.into(), "q.a.g1.0.0".into()];
+    let report = script.run(fresh());
+    assert_eq!(report.fenced, [ID]);
+    report.verdict(STRICT).unwrap();
+
+    let mut script = ongoing().marks(ID, "job", "x", 1);
+    script.listed = vec![ID.into()];
+    let policy = SettlementPolicy { allow_repeated_output: true, ..STRICT };
+    let report = script.run(SettlementRequest { policy, ..fresh() });
+    assert_eq!(report.fenced, [ID]);
+    report.verdict(policy).unwrap();
+}
+
+#[test]
+fn a_job_with_nothing_to_settle_asks_once() {
+    let mut script = Script::default();
+    script.run(fresh()).verdict(STRICT).unwrap();
+    assert_eq!(script.log, ["list"]);
+}
+
+#[test]
+fn transactions_of_another_cluster_are_left_alone() {
+    let mut script = ongoing();
+    script.cluster = Some("new".into());
+    let report =
+        script.run(restored(vec![Committable { cluster_id: Some("old".into()), ..committable(ID, 5) }]));
+    assert_eq!(script.log, ["cluster"]);
+    let error = report.verdict(SettlementPolicy { accept_lost_output: true, ..STRICT }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(
+        error.to_string().contains("cluster old") && error.to_string().contains("leads to new"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_loss_is_told_in_full_and_can_be_accepted() {
+    let mut script = Script::default().knows(ID, TransactionPhase::CompleteAbort, 1_000).answers(ID, 90);
+    script.descriptions.get_mut(ID).unwrap().producer_epoch = 4;
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    assert_eq!((report.lost_records(), report.lost[0].cause), (5, LossCause::TimedOut));
+    let error = report.verdict(STRICT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutputLost);
+    for part in [
+        "sink a: output of checkpoint 5 is lost: 5 records in 1 transactions",
+        "checkpoint 5, transaction p.a.g1.0.0 (producer 7/3), 5 records; out/1: 5 at offsets 10 to 14",
+        "begun at 1970-01-01T00:00:01Z, aborted by the broker at about 1970-01-01T00:00:16Z, when its timeout of 15s",
+        "--set kafka.accept-lost-output=true",
+        "--set kafka.allow-repeated-output=true",
+    ] {
+        assert!(error.to_string().contains(part), "{part} not in {error}");
+    }
+    report.verdict(SettlementPolicy { accept_lost_output: true, ..STRICT }).unwrap();
+}
+
+#[test]
+fn a_contradiction_is_refused() {
+    let request = SettlementRequest { restored: None, ..restored(vec![committable(ID, 5)]) };
+    assert_eq!(Settlement::new(request).unwrap_err().kind(), ErrorKind::Internal);
+    assert!(Settlement::new(SettlementRequest { prefix: String::new(), ..restored(Vec::new()) }).is_err());
+}
+
+#[cfg(feature = "ablation")]
+#[test]
+fn without_settling_the_fence_aborts_what_was_pre_committed() {
+    let mut script = ongoing();
+    let report = script.run(SettlementRequest { skip_settle: true, ..restored(vec![committable(ID, 5)]) });
+    assert!(!script.log.iter().any(|line| line.starts_with("commit")));
+    assert_eq!(report.fenced, [ID]);
+    report.verdict(STRICT).unwrap();
+}
