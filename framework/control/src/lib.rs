@@ -8,7 +8,7 @@
 
 pub mod checkpoint;
 mod failure;
-//pub mod job;
+pub mod job;
 pub mod liveness;
 pub mod restart;
 pub mod slots;
@@ -17,7 +17,6 @@ mod task;
 
 pub use failure::Failure;
 pub use task::TaskId;
-
 
 #[cfg(test)]
 mod testing;

@@ -152,7 +152,8 @@ impl<S> CheckpointCoordinator<S> {
             out.push(CheckpointAction::Discard { checkpoints: vec![checkpoint] });
             return;
         }
-        let attempt = self.running.as_ref().map(|run| run.attempt).filter(|&running| running == stored.attempt);
+        let attempt =
+            self.running.as_ref().map(|run| run.attempt).filter(|&running| running == stored.attempt);
         self.failures_in_a_row = 0;
         self.abort_collecting(|id| id < checkpoint, "a newer checkpoint completed first", out);
         self.pause(now, stored.kind.ends_attempt());
@@ -228,7 +229,8 @@ impl<S> CheckpointCoordinator<S> {
         if self.trigger_at().is_none_or(|at| now < at) {
             return;
         }
-        let Some((attempt, kind)) = self.running.as_ref().map(|run| (run.attempt, self.next_kind(run))) else {
+        let Some((attempt, kind)) = self.running.as_ref().map(|run| (run.attempt, self.next_kind(run)))
+        else {
             return;
         };
         if let Some(run) = &mut self.running {
@@ -246,7 +248,7 @@ impl<S> CheckpointCoordinator<S> {
         checkpoint: CheckpointId,
         task: TaskId,
     ) -> Result<&mut Pending<S>, AckRefusal> {
-        if !self.running.as_ref().is_some_and(|run| run.attempt == attempt) {
+        if self.running.as_ref().is_none_or(|run| run.attempt != attempt) {
             return Err(AckRefusal::ForeignAttempt);
         }
         if !self.tasks.contains(&task) {

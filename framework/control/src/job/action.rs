@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 
-use flott_core::{
-    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId,
-};
+use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId};
 
 use super::JobStatus;
 use crate::{
@@ -14,6 +12,7 @@ use crate::{
 
 /// What the JobMaster asks its driver to do, in this order. What goes to one TaskManager must arrive in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "variants are documented; their fields are named by their types")]
 pub enum Action<S> {
     /// Compare-and-set the generation from `above` to the next. Answer: `GenerationRaised`, `GenerationNotRaised` or
     /// `Deposed`.

@@ -42,7 +42,9 @@ impl EndingAttempts {
 
     /// Whether every task of the attempt positively reported its end.
     pub(super) fn is_confirmed(&self, attempt: AttemptId) -> bool {
-        self.attempts.get(&attempt).is_some_and(|ending| ending.waiting.is_empty() && !ending.is_unconfirmable)
+        self.attempts
+            .get(&attempt)
+            .is_some_and(|ending| ending.waiting.is_empty() && !ending.is_unconfirmable)
     }
 
     /// Whether no report can confirm the end of the attempt any more.

@@ -12,6 +12,8 @@ pub(super) struct Execution {
     pub(super) generation: Generation,
     /// Where it runs.
     pub(super) task_managers: BTreeSet<TaskManagerId>,
+    /// A TaskManager was lost: nobody can confirm that all its tasks ended.
+    pub(super) is_unconfirmable: bool,
     pub(super) phase: Phase,
     /// When it has to give up: deploying too slowly, or stopping too slowly.
     pub(super) deadline: Option<MonotonicTime>,
@@ -20,8 +22,8 @@ pub(super) struct Execution {
 /// How far an attempt is.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Not every task runs yet.
-    Deploying { running: BTreeSet<TaskId> },
+    /// Not every task runs yet. A short task may have ended before the last one runs.
+    Deploying { running: BTreeSet<TaskId>, ended: BTreeSet<TaskId> },
     /// Every task runs.
     Running,
     /// The final checkpoint is completed and is being committed.

@@ -5,6 +5,7 @@ use crate::{Failure, TaskId, checkpoint::StoreFailure, splits::Split};
 
 /// What the driver tells the JobMaster. `S` is what a task acknowledges a checkpoint with.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "variants are documented; their fields are named by their types")]
 pub enum Fact<S> {
     /// A TaskManager registered. Ids grow in the order of these facts; a TaskManager that comes back gets a new one.
     /// It runs nothing of an earlier registration.

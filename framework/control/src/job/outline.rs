@@ -35,6 +35,18 @@ impl JobOutline {
         self.tasks_of(|_| true)
     }
 
+    /// Number of tasks.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.vertices.iter().map(|vertex| vertex.parallelism as usize).sum()
+    }
+
+    /// Whether the job has this task.
+    #[must_use]
+    pub fn has(&self, task: TaskId) -> bool {
+        self.vertices.get(task.vertex.0 as usize).is_some_and(|vertex| task.subtask.0 < vertex.parallelism)
+    }
+
     /// The tasks that commit.
     #[must_use]
     pub fn committers(&self) -> BTreeSet<TaskId> {

@@ -52,6 +52,9 @@ impl Recovery {
             Raise::RetryAt(at) => Some(at),
             Raise::Undecided | Raise::Running | Raise::Raised => None,
         };
-        [raise, self.settlement.next_deadline(), self.restart_at, self.grace_until].into_iter().flatten().min()
+        [raise, self.settlement.next_deadline(), self.restart_at, self.grace_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

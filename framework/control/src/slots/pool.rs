@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use flott_core::{AttemptId, SubtaskIndex, TaskManagerId};
 
@@ -51,7 +51,12 @@ impl SlotPool {
         for place in assignment {
             if let Some(offer) = self.offers.get_mut(&place.task_manager) {
                 let before = offer.occupied.insert(place.slot, attempt);
-                assert!(before.is_none(), "slot {} of TaskManager {} is in use", place.slot, place.task_manager);
+                assert!(
+                    before.is_none(),
+                    "slot {} of TaskManager {} is in use",
+                    place.slot,
+                    place.task_manager
+                );
             }
         }
     }
@@ -84,9 +89,9 @@ impl SlotPool {
             .collect();
         let mut rest = free.into_iter();
         for subtask in (0..needed).map(SubtaskIndex) {
-            if !chosen.contains_key(&subtask) {
+            if let Entry::Vacant(place) = chosen.entry(subtask) {
                 let (task_manager, slot) = rest.next()?;
-                chosen.insert(subtask, SlotAssignment { subtask, task_manager, slot });
+                place.insert(SlotAssignment { subtask, task_manager, slot });
             }
         }
         Some(chosen.into_values().collect())

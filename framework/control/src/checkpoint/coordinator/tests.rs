@@ -177,8 +177,7 @@ fn a_checkpoint_times_out() {
     let mut coordinator = running();
     acts(|out| coordinator.on_deadline(at(1000), out));
     let actions = acts(|out| coordinator.on_deadline(at(601_000), out));
-    let expected =
-        [abort(11, "it did not complete within 600000 ms"), trigger(12, CheckpointKind::Periodic)];
+    let expected = [abort(11, "it did not complete within 600000 ms"), trigger(12, CheckpointKind::Periodic)];
     assert_eq!(actions, expected);
 }
 
@@ -215,8 +214,7 @@ fn a_newer_checkpoint_subsumes_an_older_one() {
     acts(|out| coordinator.on_deadline(at(2000), out));
     ack_all(&mut coordinator, 12);
     let actions = acts(|out| coordinator.on_stored(at(2100), id(12), out));
-    let expected =
-        [abort(11, "a newer checkpoint completed first"), complete(12, CheckpointKind::Periodic)];
+    let expected = [abort(11, "a newer checkpoint completed first"), complete(12, CheckpointKind::Periodic)];
     assert_eq!(actions, expected);
 }
 

@@ -38,7 +38,10 @@ fn splits_go_round_the_readers_in_order() {
     let mut source = SplitAssignment::new();
     assert_eq!(acts(|out| source.on_discovered(splits(&["a", "b", "c"]), out)), []);
     assert_eq!(acts(|out| source.on_attempt(2, out)), [assign(0, &["a", "c"]), assign(1, &["b"])]);
-    assert_eq!(acts(|out| source.on_discovered(splits(&["d", "e"]), out)), [assign(0, &["e"]), assign(1, &["d"])]);
+    assert_eq!(
+        acts(|out| source.on_discovered(splits(&["d", "e"]), out)),
+        [assign(0, &["e"]), assign(1, &["d"])]
+    );
 }
 
 #[test]
@@ -88,7 +91,8 @@ fn splits_younger_than_the_checkpoint_start_afresh() {
     acts(|out| source.on_discovered(splits(&["a", "new"]), out));
     source.on_attempt_over();
     source.on_restored(restored(&["a"], &["a"], false));
-    let expected = [SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a"), split("new")] }];
+    let expected =
+        [SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a"), split("new")] }];
     assert_eq!(acts(|out| source.on_attempt(1, out)), expected);
 }
 

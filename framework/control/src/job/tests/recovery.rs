@@ -1,0 +1,247 @@
+use std::time::Duration;
+
+use flott_core::ErrorKind;
+
+use super::kit::*;
+use crate::{
+    Failure,
+    checkpoint::StoreFailure,
+    job::{Action, Fact, History, JobSettings, JobStatus},
+    restart::RestartSettings,
+    testing::{at, task},
+};
+
+const LOST_B: &str = "TaskManager 2 was lost: reset";
+
+#[test]
+fn a_failed_task_settles_at_once_and_keeps_the_generation_when_all_ends_are_reported() {
+    let mut job = Job::with_checkpoint();
+    let expected =
+        [cancel(ONE, &[A, B]), restart(ErrorKind::User, "task 0/0: boom", 1000), settle(Some(1), 1)];
+    assert_eq!(job.failed(ONE, ErrorKind::User), expected);
+    assert_eq!(job.gone(ONE, A), []);
+    assert_eq!(job.settled(Some(1)), []);
+    assert_eq!(job.gone(ONE, B), [deploy(TWO, 1, Some(1), &[A, B])]);
+}
+
+#[test]
+fn a_lost_task_manager_raises_the_generation_and_standby_takes_over() {
+    let mut job = Job::with_checkpoint();
+    job.registered(C);
+    let expected =
+        [cancel(ONE, &[A]), restart(ErrorKind::Transient, LOST_B, 1000), raise(1), settle(Some(1), 1)];
+    assert_eq!(job.lost(B), expected);
+    assert_eq!(job.raised(2), []);
+    assert_eq!(job.settled(Some(1)), []);
+    assert_eq!(job.gone(ONE, A), [deploy(TWO, 2, Some(1), &[A, C])]);
+}
+
+#[test]
+fn settling_waits_for_neither_task_managers_nor_slots() {
+    let mut job = Job::with_checkpoint();
+    job.lost(B);
+    let actions = job.lost(A);
+    assert_eq!(actions, []);
+    assert_eq!(job.master.status(), JobStatus::Settling);
+    job.settled(Some(1));
+    assert_eq!(job.master.status(), JobStatus::WaitingForSlots);
+    job.raised(2);
+    job.registered(C);
+    let four = flott_core::TaskManagerId(4);
+    assert_eq!(job.registered(four), [deploy(TWO, 2, Some(1), &[C, four])]);
+}
+
+#[test]
+fn unreported_ends_raise_the_generation_after_the_grace() {
+    let mut job = Job::with_checkpoint();
+    job.registered(C);
+    job.registered(flott_core::TaskManagerId(4));
+    job.failed(ONE, ErrorKind::User);
+    assert_eq!(job.settled(Some(1)), []);
+    assert_eq!(job.at(1199), []);
+    assert_eq!(job.at(1200), [raise(1)]);
+    assert_eq!(job.raised(2), [deploy(TWO, 2, Some(1), &[C, flott_core::TaskManagerId(4)])]);
+}
+
+#[test]
+fn a_silent_task_manager_is_lost() {
+    let mut job = Job::running();
+    job.at(1000);
+    job.fact(Fact::Heartbeat { task_manager: A });
+    job.now = 2500;
+    job.fact(Fact::Heartbeat { task_manager: A });
+    let actions = job.deadline(4000);
+    let reason = "no heartbeat for 3000 ms";
+    let expected = [
+        Action::Disconnect { task_manager: B, reason: reason.into() },
+        cancel(ONE, &[A]),
+        abort(ONE, 1),
+        restart(ErrorKind::Transient, &format!("TaskManager 2 was lost: {reason}"), 4000),
+        raise(1),
+        settle(None, 1),
+    ];
+    assert_eq!(actions, expected);
+}
+
+#[test]
+fn settling_waits_for_a_manifest_that_is_being_written() {
+    let mut job = Job::with_checkpoint();
+    job.at(2000);
+    job.acked(ONE, 2);
+    assert_eq!(job.lost(B), [cancel(ONE, &[A]), restart(ErrorKind::Transient, LOST_B, 2000), raise(1)]);
+    assert_eq!(job.fact(stored(2)), [settle(Some(2), 1)]);
+}
+
+#[test]
+fn a_manifest_that_was_not_written_leaves_the_one_before() {
+    let mut job = Job::with_checkpoint();
+    job.at(2000);
+    job.acked(ONE, 2);
+    job.lost(B);
+    let cause = StoreFailure::Io("full".into());
+    let actions = job.fact(Fact::CheckpointStoreFailed { checkpoint: flott_core::CheckpointId(2), cause });
+    let reason = "its manifest was not stored: full".into();
+    let aborted = Action::AbortCheckpoint { attempt: ONE, checkpoint: flott_core::CheckpointId(2), reason };
+    assert_eq!(actions, [aborted, settle(Some(1), 1)]);
+}
+
+#[test]
+fn facts_of_an_attempt_that_is_over_are_ignored() {
+    let mut job = Job::with_checkpoint();
+    job.failed(ONE, ErrorKind::User);
+    assert_eq!(job.failed(ONE, ErrorKind::State), []);
+    assert_eq!(job.all_running(ONE), []);
+    assert_eq!(job.all_ended(ONE), []);
+    assert_eq!(job.committed(ONE, 9), []);
+    assert_eq!(job.fact(stored(1)), []);
+    assert!(job.acked(ONE, 1).iter().all(|action| matches!(action, Action::RefuseAck { .. })));
+}
+
+#[test]
+fn the_second_restart_in_a_row_waits() {
+    let restart_settings = RestartSettings { jitter: 0.0, ..RestartSettings::default() };
+    let settings = JobSettings { restart: restart_settings, ..JobSettings::default() };
+    let mut job = Job::with(settings, History::default()).started();
+    job.raised(1);
+    job.settled(None);
+    job.failed(ONE, ErrorKind::User);
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    assert_eq!(job.settled(None), [deploy(TWO, 1, None, &[A, B])]);
+    assert!(job.failed(TWO, ErrorKind::User).contains(&restart(ErrorKind::User, "task 0/0: boom", 500)));
+    job.gone(TWO, A);
+    job.gone(TWO, B);
+    assert_eq!(job.settled(None), []);
+    assert_eq!(job.master.status(), JobStatus::Restarting);
+    assert_eq!(job.at(499), []);
+    assert!(matches!(job.at(500)[..], [Action::Deploy { .. }]));
+}
+
+#[test]
+fn a_failed_settling_is_repeated() {
+    let mut job = Job::with_checkpoint();
+    job.failed(ONE, ErrorKind::User);
+    let failure = Failure::new(ErrorKind::Unreachable, "no broker");
+    assert!(matches!(job.fact(Fact::SettleFailed { failure })[..], [Action::ReportRestart { .. }]));
+    assert_eq!(job.at(1449), []);
+    assert_eq!(job.at(1551), [settle(Some(1), 1)]);
+}
+
+#[test]
+fn cancelled_tasks_that_do_not_end_cost_their_task_manager() {
+    let mut job = Job::with_checkpoint();
+    job.failed(ONE, ErrorKind::User);
+    job.gone(ONE, A);
+    job.settled(Some(1));
+    for now in (1000..31_000).step_by(1000) {
+        assert_eq!(job.at(now), []);
+    }
+    let reason = "cancelled tasks did not end within 30000 ms".into();
+    assert_eq!(job.at(31_000), [Action::Disconnect { task_manager: B, reason }, raise(1)]);
+    job.registered(C);
+    assert_eq!(job.raised(2), [deploy(TWO, 2, Some(1), &[A, C])]);
+}
+
+#[test]
+fn lacking_slots_end_the_job_in_the_end() {
+    let mut job = Job::with_checkpoint();
+    job.lost(B);
+    job.raised(2);
+    job.settled(Some(1));
+    assert_eq!(job.master.next_deadline(), Some(at(4000)));
+    job.gone(ONE, A);
+    job.lost(A);
+    assert_eq!(job.master.next_deadline(), Some(at(301_000)));
+    let actions = job.at(301_000);
+    let [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(failure.kind, ErrorKind::Unreachable);
+}
+
+#[test]
+fn the_first_start_waits_for_slots_without_limit() {
+    let settings = JobSettings { initial_slot_timeout: None, ..JobSettings::default() };
+    let mut job = Job::with(settings, History::default());
+    job.start();
+    job.raised(1);
+    job.settled(None);
+    assert_eq!(job.master.next_deadline(), None);
+    let initial_slot_timeout = Some(Duration::from_secs(10));
+    let mut job =
+        Job::with(JobSettings { initial_slot_timeout, ..JobSettings::default() }, History::default());
+    job.start();
+    job.raised(1);
+    job.settled(None);
+    assert_eq!(job.master.next_deadline(), Some(at(10_000)));
+}
+
+#[test]
+fn a_draining_task_manager_moves_its_tasks_without_a_failure() {
+    let mut job = Job::with_checkpoint();
+    job.registered(C);
+    let actions = job.fact(Fact::TaskManagerDraining { task_manager: B });
+    assert_eq!(actions, [cancel(ONE, &[A, B]), settle(Some(1), 1)]);
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    job.lost(B);
+    assert_eq!(job.settled(Some(1)), [deploy(TWO, 1, Some(1), &[A, C])]);
+}
+
+#[test]
+fn tasks_that_vanish_are_a_failure() {
+    let mut job = Job::running();
+    let message = "the tasks of attempt 1 in TaskManager 1 ended early";
+    let expected = [cancel(ONE, &[B]), restart(ErrorKind::Transient, message, 0), settle(None, 1)];
+    assert_eq!(job.gone(ONE, A), expected);
+    job.settled(None);
+    assert_eq!(job.gone(ONE, B), [deploy(TWO, 1, None, &[A, B])]);
+}
+
+#[test]
+fn a_corrupt_newest_checkpoint_falls_back() {
+    let mut job = Job::with_checkpoint();
+    job.at(2000);
+    job.acked(ONE, 2);
+    job.fact(stored(2));
+    job.failed(ONE, ErrorKind::User);
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    assert_eq!(job.settled(Some(1)), [deploy(TWO, 1, Some(1), &[A, B])]);
+    assert_eq!(job.master.latest_checkpoint(), Some(flott_core::CheckpointId(1)));
+    job.all_running(TWO);
+    job.at(3000);
+    job.acked(TWO, 3);
+    let discarded = Action::DiscardCheckpoints { checkpoints: vec![flott_core::CheckpointId(2)] };
+    assert_eq!(job.fact(stored(3)), [notify(TWO, 3), discarded]);
+}
+
+#[test]
+fn a_failure_without_a_task_names_none() {
+    let mut job = Job::running();
+    let failure = Failure::new(ErrorKind::Transient, "refused");
+    let actions = job.fact(Fact::TaskFailed { attempt: ONE, task: None, failure });
+    assert!(actions.contains(&restart(ErrorKind::Transient, "refused", 0)));
+    let late = Fact::TaskRunning { attempt: ONE, task: task(0, 0) };
+    assert_eq!(job.fact(late), []);
+}

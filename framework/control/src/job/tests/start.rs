@@ -1,0 +1,131 @@
+use flott_core::{CheckpointId, ErrorKind, Generation, SubtaskIndex};
+
+use super::kit::*;
+use crate::{
+    Failure,
+    job::{Action, Fact, History, JobSettings, JobStatus},
+    testing::task,
+};
+
+#[test]
+fn generation_then_settle_then_deploy() {
+    let mut job = Job::new();
+    assert_eq!(job.master.status(), JobStatus::Created);
+    assert_eq!(job.start(), [raise(0)]);
+    assert_eq!(job.start(), []);
+    assert_eq!(job.raised(1), [settle(None, 0)]);
+    assert_eq!(job.master.status(), JobStatus::Settling);
+    assert_eq!(job.settled(None), [discover(&[])]);
+    assert_eq!(job.master.status(), JobStatus::WaitingForSlots);
+    assert_eq!(job.registered(A), []);
+    assert_eq!(job.registered(B), [deploy(ONE, 1, None, &[A, B])]);
+    assert_eq!(job.master.status(), JobStatus::Deploying);
+    assert_eq!(job.all_running(ONE), []);
+    assert_eq!(job.master.status(), JobStatus::Running);
+}
+
+#[test]
+fn a_later_job_manager_goes_on_from_what_it_finds() {
+    let completed = vec![CheckpointId(6), CheckpointId(7)];
+    let history = History { completed, last_checkpoint_id: CheckpointId(9), generation: Generation(4) };
+    let mut job = Job::with(JobSettings::default(), history);
+    assert_eq!(job.start(), [raise(4)]);
+    job.registered(A);
+    job.registered(B);
+    assert_eq!(job.raised(5), [settle(Some(7), 4)]);
+    assert_eq!(job.settled(Some(6)), [discover(&[]), deploy(ONE, 5, Some(6), &[A, B])]);
+    job.all_running(ONE);
+    assert_eq!(job.at(1000), [trigger(ONE, 10, crate::checkpoint::CheckpointKind::Periodic)]);
+}
+
+#[test]
+fn a_restored_final_checkpoint_finishes_without_slots() {
+    let history = History { completed: vec![CheckpointId(3)], ..History::default() };
+    let mut job = Job::with(JobSettings::default(), history);
+    job.start();
+    assert_eq!(job.raised(1), [settle(Some(3), 0)]);
+    let actions = job.fact(Fact::Settled { restored: Some(restored(3, true)) });
+    assert_eq!(actions, [Action::FinishJob { status: JobStatus::Finished, failure: None }]);
+    assert_eq!(job.registered(A), []);
+}
+
+#[test]
+fn restored_splits_are_assigned_with_the_deployment() {
+    let history = History { completed: vec![CheckpointId(3)], ..History::default() };
+    let mut job = Job::with(JobSettings::default(), history).started();
+    job.raised(1);
+    let mut checkpoint = restored(3, false);
+    checkpoint.sources.insert(SOURCE, source(&["a", "b", "read"], &["b", "a"]));
+    let assign = |subtask, id| {
+        let (subtask, splits) = (SubtaskIndex(subtask), vec![split(id)]);
+        Action::AssignSplits { attempt: ONE, vertex: SOURCE, subtask, splits }
+    };
+    let expected =
+        [discover(&["a", "b", "read"]), deploy(ONE, 1, Some(3), &[A, B]), assign(0, "a"), assign(1, "b")];
+    assert_eq!(job.fact(Fact::Settled { restored: Some(checkpoint) }), expected);
+    let found = Fact::SplitsDiscovered { vertex: SOURCE, splits: vec![split("read"), split("c")] };
+    assert_eq!(job.fact(found), [assign(0, "c")]);
+    let no_more = |subtask| {
+        let subtask = SubtaskIndex(subtask);
+        Action::NoMoreSplits { attempt: ONE, vertex: SOURCE, subtask }
+    };
+    assert_eq!(job.fact(Fact::DiscoveryEnded { vertex: SOURCE }), [no_more(0), no_more(1)]);
+}
+
+#[test]
+fn a_generation_that_cannot_be_raised_is_tried_again() {
+    let mut job = Job::new().started();
+    let failure = Failure::new(ErrorKind::Transient, "store away");
+    let not_raised = Fact::GenerationNotRaised { failure };
+    assert_eq!(job.fact(not_raised.clone()), [restart(ErrorKind::Transient, "store away", 0), raise(0)]);
+    assert!(matches!(job.fact(not_raised)[..], [Action::ReportRestart { .. }]));
+    assert_eq!(job.at(600), [raise(0)]);
+}
+
+#[test]
+fn a_job_that_never_ran_gives_up() {
+    let mut job = Job::new().started();
+    job.raised(1);
+    job.at(60_000);
+    let failure = Failure::new(ErrorKind::Unreachable, "no broker");
+    let actions = job.fact(Fact::SettleFailed { failure: failure.clone() });
+    assert_eq!(actions, [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }]);
+}
+
+#[test]
+fn lost_output_ends_the_job() {
+    let mut job = Job::new().started();
+    job.raised(1);
+    let failure = Failure::new(ErrorKind::OutputLost, "12 records");
+    let actions = job.fact(Fact::SettleFailed { failure: failure.clone() });
+    assert_eq!(actions, [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }]);
+}
+
+#[test]
+fn an_old_registration_is_refused() {
+    let mut job = Job::deployed();
+    job.lost(B);
+    assert!(matches!(job.registered(B)[..], [Action::Disconnect { task_manager: B, .. }]));
+}
+
+#[test]
+fn a_deployment_that_takes_too_long_fails() {
+    let mut job = Job::deployed();
+    job.fact(Fact::TaskRunning { attempt: ONE, task: task(0, 0) });
+    let message = "not every task was running after 600000 ms";
+    let expected = [cancel(ONE, &[A, B]), restart(ErrorKind::Transient, message, 600_000), settle(None, 1)];
+    for now in (0..600_000).step_by(2000) {
+        job.at(now);
+    }
+    assert_eq!(job.at(600_000), expected);
+}
+
+#[test]
+fn failed_discovery_restarts_the_job_and_is_asked_for_again() {
+    let mut job = Job::running();
+    let failure = Failure::new(ErrorKind::Transient, "no metadata");
+    let actions = job.fact(Fact::DiscoveryFailed { vertex: SOURCE, failure });
+    let message = "split discovery of vertex 0: no metadata";
+    assert_eq!(actions, [cancel(ONE, &[A, B]), restart(ErrorKind::Transient, message, 0), settle(None, 1)]);
+    assert_eq!(job.settled(None), [discover(&[])]);
+}
