@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::port::{PortClaim, is_free};
+use super::port::{PortClaim, require_free};
 use super::server::{Guarded, Server};
 use super::{BrokerSettings, KafkaLibraries};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process::{self, Signal};
 
 /// A broker that belongs to this process and dies with it: on drop, and also when this process is killed.
@@ -54,9 +54,7 @@ impl KafkaBroker {
     fn launch(libraries: &KafkaLibraries, settings: BrokerSettings, is_temporary: bool) -> Result<Self> {
         let claim = if settings.port == 0 { Some(PortClaim::any()?) } else { None };
         let port = claim.as_ref().map_or(settings.port, |claim| claim.port);
-        if !is_free(port) {
-            return Err(Error::Broker(format!("port {port} is in use; choose another, or 0 for a free one")));
-        }
+        require_free(port)?;
         let controller = PortClaim::any()?;
         let guarded = guarded(is_temporary);
         let server = Server::spawn(libraries, &settings, (port, controller.port), &guarded)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::port::{PortClaim, is_free};
+use super::port::{PortClaim, require_free};
 use super::server::{Guarded, Server, answers, log_path};
 use super::{BrokerSettings, KafkaLibraries};
 use crate::cache;
@@ -35,9 +35,7 @@ pub fn up(libraries: &KafkaLibraries, directory: &Path, port: u16) -> Result<Str
 
     let claim = PortClaim::any()?;
     let port = if port == 0 { claim.port } else { port };
-    if !is_free(port) {
-        return Err(Error::Broker(format!("port {port} is in use; choose another, or 0 for a free one")));
-    }
+    require_free(port)?;
     let controller = PortClaim::any()?;
     eprintln!("kafka: starting on 127.0.0.1:{port}, data and log in {}", directory.display());
     let settings = BrokerSettings::new(directory).port(port);
