@@ -12,6 +12,8 @@ pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod state;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod time;
 
 pub use element::{BATCH_RECORDS_MAX, Barrier, Batch, Signal, StreamElement};

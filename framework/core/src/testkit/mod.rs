@@ -1,0 +1,13 @@
+//! What tests of operators need: state in plain maps, a link that collects, and a harness that runs an operator alone.
+//!
+//! Start at [`verify`]: it runs one script record by record, in batches, and with a snapshot and restore after every
+//! step, and compares.
+
+mod backend;
+mod collect;
+mod harness;
+mod tables;
+
+pub use backend::MapBackend;
+pub use collect::{Collector, Seen};
+pub use harness::{OperatorHarness, Step, restored, side_target, verify};
