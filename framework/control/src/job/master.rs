@@ -36,7 +36,8 @@ pub struct JobMaster<S> {
     pub(super) generation: Generation,
     pub(super) last_attempt: AttemptId,
     pub(super) last_assignment: Vec<SlotAssignment>,
-    pub(super) started_at: MonotonicTime,
+    /// The first failure, while no attempt has run.
+    pub(super) failing_since: Option<MonotonicTime>,
     /// Some attempt of this JobManager had every task running.
     pub(super) has_run: bool,
     random: u64,
@@ -80,7 +81,7 @@ impl<S> JobMaster<S> {
             generation: history.generation,
             last_attempt: AttemptId(0),
             last_assignment: Vec::new(),
-            started_at: MonotonicTime::ZERO,
+            failing_since: None,
             has_run: false,
             random: seed,
             settings,
@@ -91,7 +92,6 @@ impl<S> JobMaster<S> {
     /// Begins: the generation is raised, then what the last checkpoint left open is settled.
     pub fn start(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
         if matches!(self.state, State::Created) {
-            self.started_at = now;
             self.recover_first();
             self.advance(now, out);
         }

@@ -122,15 +122,22 @@ impl<S> JobMaster<S> {
     /// When to try again after this failure, if at all.
     pub(super) fn restart_after(&mut self, now: MonotonicTime, failure: &Failure) -> Option<MonotonicTime> {
         let random = self.next_random();
-        let has_begun = self.has_run || self.checkpoints.latest().is_some();
-        let is_overdue = self.settings.start_timeout.is_some_and(|max| now.since(self.started_at) >= max);
-        if !failure.is_restartable() || (!has_begun && is_overdue) {
+        if !failure.is_restartable() || self.is_start_given_up(now) {
             return None;
         }
         match self.restart.on_failure(now, random) {
             Restart::At(at) => Some(at),
             Restart::GiveUp => None,
         }
+    }
+
+    /// Whether a new job has failed for so long without ever running that a person should look at it.
+    fn is_start_given_up(&mut self, now: MonotonicTime) -> bool {
+        if self.has_run || self.checkpoints.latest().is_some() {
+            return false;
+        }
+        let since = *self.failing_since.get_or_insert(now);
+        self.settings.start_timeout.is_some_and(|timeout| now.since(since) >= timeout)
     }
 
     pub(super) fn advance_recovery(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {

@@ -18,8 +18,8 @@ pub struct JobSettings {
     pub slot_timeout: Option<Duration>,
     /// The same before the first deployment of this JobManager.
     pub initial_slot_timeout: Option<Duration>,
-    /// A job without any checkpoint that still fails before it first runs, so long after its start, fails for good.
-    /// None: it is tried for ever.
+    /// A job without any checkpoint that has never run and still fails so long after its first failure, fails for
+    /// good. None: it is tried for ever.
     pub start_timeout: Option<Duration>,
     /// All tasks of an attempt have to run after so long.
     pub deploy_timeout: Duration,

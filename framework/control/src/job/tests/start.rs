@@ -86,8 +86,10 @@ fn a_generation_that_cannot_be_raised_is_tried_again() {
 fn a_job_that_never_ran_gives_up() {
     let mut job = Job::new().started();
     job.raised(1);
-    job.at(60_000);
     let failure = Failure::new(ErrorKind::Unreachable, "no broker");
+    let first = job.fact(Fact::SettleFailed { failure: failure.clone() });
+    assert_eq!(first, [restart(ErrorKind::Unreachable, "no broker", 0), settle(None, 0)]);
+    job.at(60_000);
     let actions = job.fact(Fact::SettleFailed { failure: failure.clone() });
     assert_eq!(actions, [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }]);
 }
