@@ -1,0 +1,26 @@
+//! Moves batches between subtasks: by a queue within a process, by TCP between processes.
+//!
+//! Both have bounds that stall the sending task and nothing else: a queue holds [`QUEUE_ELEMENTS`] elements, a channel
+//! between processes [`CREDIT_BYTES`] that the receiver has not worked off.
+
+mod edge;
+mod frame;
+mod local;
+mod network;
+mod remote;
+
+pub use edge::Edge;
+pub use frame::{ChannelId, FRAME_BYTES_MAX};
+pub(crate) use local::{LocalReceiver, LocalSender};
+pub use network::{ExchangeAddress, ExchangeListener, ExchangeSession, PeerIndex, SessionKey};
+pub use remote::{PeerLink, RemoteInput, RemoteOutput};
+pub(crate) use remote::{RemoteReceiver, RemoteSender};
+
+/// Elements (batches, mostly) in a queue between two subtasks of a process.
+pub const QUEUE_ELEMENTS: usize = 8;
+
+/// Bytes that a channel between processes may have under way: sent and not worked off.
+pub const CREDIT_BYTES: usize = 512 * 1024;
+
+/// Bytes after which a frame is sent without waiting for more.
+pub const FRAME_BYTES_TARGET: usize = 64 * 1024;

@@ -1,0 +1,349 @@
+//! Connections between TaskManagers: one per pair and attempt, carrying all channels between the two.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use flott_core::{Error, ErrorKind, Result, ResultExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use crate::exchange::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, PeerLink};
+
+/// `HOST:PORT` of a TaskManager's exchange.
+pub type ExchangeAddress = String;
+
+/// A TaskManager's number within one attempt.
+pub type PeerIndex = u32;
+
+const MAGIC: [u8; 4] = *b"FLTX";
+const VERSION: u16 = 1;
+const HELLO_BYTES: usize = 4 + 2 + 3 * 8 + 4;
+
+/// Time for a peer to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for all peers of an attempt to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that arrived before their attempt was deployed here.
+const EARLY_CONNECTIONS_MAX: usize = 64;
+
+/// What connections must agree on: the cluster, the JobManager's reign, the attempt. An old attempt's TaskManager cannot
+/// reach a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// The leader epoch.
+    pub epoch: u64,
+    /// The attempt.
+    pub attempt: u64,
+    /// A number that differs between clusters.
+    pub cluster: u64,
+}
+
+enum Arrival {
+    Stream(TcpStream),
+    Awaited(oneshot::Sender<TcpStream>),
+}
+
+type Arrivals = Mutex<BTreeMap<(SessionKey, PeerIndex), Arrival>>;
+
+fn lock(arrivals: &Arrivals) -> MutexGuard<'_, BTreeMap<(SessionKey, PeerIndex), Arrival>> {
+    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes connections from other TaskManagers.
+pub struct ExchangeListener {
+    port: u16,
+    arrivals: Arc<Arrivals>,
+    accepting: JoinHandle<()>,
+}
+
+impl ExchangeListener {
+    /// Listens on `address`; port 0 takes any.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn bind(address: &str) -> Result<Self> {
+        let context = format!("cannot listen on {address} for other TaskManagers");
+        let listener = TcpListener::bind(address).await.or_error(ErrorKind::Settings, &context)?;
+        let port = listener.local_addr().or_error(ErrorKind::Settings, &context)?.port();
+        let arrivals = Arc::new(Arrivals::default());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&arrivals)));
+        Ok(Self { port, arrivals, accepting })
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others.
+    /// `on_lost` is called, at most once per peer, when a connection breaks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transient`] when a peer cannot be reached in time.
+    pub async fn connect(
+        &self,
+        key: SessionKey,
+        me: PeerIndex,
+        peers: Vec<(PeerIndex, ExchangeAddress, PeerLink)>,
+        on_lost: Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
+    ) -> Result<ExchangeSession> {
+        // Connections of older attempts will not be asked for any more.
+        lock(&self.arrivals).retain(|(other, _), _| *other >= key);
+        let mut connecting = JoinSet::new();
+        for (peer, address, link) in peers {
+            let awaited = (peer < me).then(|| self.await_peer(key, peer));
+            connecting.spawn(async move {
+                let stream = timeout(CONNECT_TIMEOUT, async {
+                    match awaited {
+                        Some(awaited) => {
+                            awaited.await.map_err(|_| Error::transient("a newer attempt took over"))
+                        }
+                        None => dial(&address, key, me).await,
+                    }
+                });
+                let stream = stream.await.unwrap_or_else(|_| Err(Error::transient("no connection in time")));
+                let stream = stream.map_err(|error| {
+                    error
+                        .with_kind(ErrorKind::Transient)
+                        .context(format!("exchange with TaskManager at {address}"))
+                });
+                (peer, link, stream)
+            });
+        }
+        let mut session = ExchangeSession { tasks: JoinSet::new() };
+        while let Some(connected) = connecting.join_next().await {
+            let (peer, link, stream) = connected.or_error(ErrorKind::Internal, "connecting to a peer")?;
+            session.attach(peer, link, stream?, &on_lost)?;
+        }
+        Ok(session)
+    }
+
+    fn await_peer(&self, key: SessionKey, peer: PeerIndex) -> oneshot::Receiver<TcpStream> {
+        let (sender, receiver) = oneshot::channel();
+        let mut arrivals = lock(&self.arrivals);
+        match arrivals.remove(&(key, peer)) {
+            // The receiver cannot be gone: it is returned below.
+            Some(Arrival::Stream(stream)) => drop(sender.send(stream)),
+            _ => drop(arrivals.insert((key, peer), Arrival::Awaited(sender))),
+        }
+        receiver
+    }
+}
+
+impl Drop for ExchangeListener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, arrivals: Arc<Arrivals>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: wait for some to become free.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let arrivals = Arc::clone(&arrivals);
+        tokio::spawn(async move {
+            match timeout(HELLO_TIMEOUT, read_hello(stream)).await {
+                Ok(Ok((key, peer, stream))) => arrive(&arrivals, key, peer, stream),
+                Ok(Err(error)) => tracing::warn!(%error, "refused a connection to the exchange"),
+                Err(_) => tracing::warn!("a connection to the exchange did not say who it is"),
+            }
+        });
+    }
+}
+
+fn arrive(arrivals: &Arrivals, key: SessionKey, peer: PeerIndex, stream: TcpStream) {
+    let mut arrivals = lock(arrivals);
+    match arrivals.remove(&(key, peer)) {
+        Some(Arrival::Awaited(sender)) => drop(sender.send(stream)),
+        _ => {
+            while arrivals.len() >= EARLY_CONNECTIONS_MAX {
+                arrivals.pop_first();
+            }
+            arrivals.insert((key, peer), Arrival::Stream(stream));
+        }
+    }
+}
+
+async fn dial(address: &str, key: SessionKey, me: PeerIndex) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut hello = Vec::with_capacity(HELLO_BYTES);
+    hello.extend_from_slice(&MAGIC);
+    hello.extend_from_slice(&VERSION.to_le_bytes());
+    for number in [key.cluster, key.epoch, key.attempt] {
+        hello.extend_from_slice(&number.to_le_bytes());
+    }
+    hello.extend_from_slice(&me.to_le_bytes());
+    stream.write_all(&hello).await?;
+    Ok(stream)
+}
+
+async fn read_hello(mut stream: TcpStream) -> Result<(SessionKey, PeerIndex, TcpStream)> {
+    stream.set_nodelay(true)?;
+    let mut hello = [0; HELLO_BYTES];
+    stream.read_exact(&mut hello).await?;
+    let (magic, rest) = hello.split_at(4);
+    let (version, rest) = rest.split_at(2);
+    if magic != MAGIC || version != VERSION.to_le_bytes() {
+        return Err(Error::transient("the connection is not from a TaskManager of this version"));
+    }
+    let number = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&rest[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    let key = SessionKey { cluster: number(0), epoch: number(8), attempt: number(16) };
+    let mut peer = [0; 4];
+    peer.copy_from_slice(&rest[24..28]);
+    Ok((key, PeerIndex::from_le_bytes(peer), stream))
+}
+
+/// The connections of one attempt. Dropping it closes them.
+pub struct ExchangeSession {
+    tasks: JoinSet<()>,
+}
+
+impl ExchangeSession {
+    fn attach(
+        &mut self,
+        peer: PeerIndex,
+        link: PeerLink,
+        stream: TcpStream,
+        on_lost: &Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
+    ) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let (reader, writer) = stream.into_split();
+        let (link, on_lost) = (Arc::new(link), Arc::clone(on_lost));
+        let writing = write_frames(writer, Arc::clone(&link));
+        self.tasks.spawn(async move {
+            let ended = tokio::select! {
+                ended = read_frames(reader, &link) => ended,
+                ended = writing => ended,
+            };
+            link.is_lost.store(true, Ordering::Relaxed);
+            if let Err(error) = ended {
+                on_lost(
+                    peer,
+                    error.with_kind(ErrorKind::Transient).context("connection to a TaskManager lost"),
+                );
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn write_frames(mut writer: OwnedWriteHalf, link: Arc<PeerLink>) -> Result<()> {
+    loop {
+        link.outbox.filled.notified().await;
+        for frame in link.outbox.take() {
+            writer.write_all(&frame).await?;
+            link.outbox.recycle(frame);
+        }
+    }
+}
+
+async fn read_frames(reader: OwnedReadHalf, link: &PeerLink) -> Result<()> {
+    let mut reader = BufReader::with_capacity(2 * FRAME_BYTES_TARGET, reader);
+    loop {
+        let length = reader.read_u32_le().await? as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(Error::transient(format!(
+                "a frame of {length} bytes; at most {FRAME_BYTES_MAX} are allowed"
+            )));
+        }
+        // Allocate as bytes arrive, not as the length claims.
+        let mut bytes = Vec::with_capacity(length.min(4 * FRAME_BYTES_TARGET));
+        let read = (&mut reader).take(length as u64).read_to_end(&mut bytes).await?;
+        if read < length {
+            return Err(Error::transient("the connection ended inside a frame"));
+        }
+        link.receive(bytes)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flott_core::{Batch, StreamElement};
+
+    use super::*;
+    use crate::{
+        exchange::{ChannelId, RemoteReceiver, RemoteSender},
+        slot::SlotWaker,
+    };
+
+    const KEY: SessionKey = SessionKey { cluster: 1, epoch: 2, attempt: 3 };
+    const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 1 };
+
+    fn silent() -> Arc<dyn Fn(PeerIndex, Error) + Send + Sync> {
+        Arc::new(|_, _| {})
+    }
+
+    #[tokio::test]
+    async fn two_processes_exchange_batches() {
+        let (a, b) = (
+            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
+            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let (mut to_b, mut to_a) = (PeerLink::default(), PeerLink::default());
+        let mut sender = RemoteSender::new(to_b.output(CHANNEL, SlotWaker::default()));
+        let mut receiver = RemoteReceiver::<u64>::new(to_a.input(CHANNEL, SlotWaker::default()));
+        let address = |listener: &ExchangeListener| format!("127.0.0.1:{}", listener.port());
+        let (a_session, b_session) = tokio::join!(
+            a.connect(KEY, 0, vec![(1, address(&b), to_b)], silent()),
+            b.connect(KEY, 1, vec![(0, address(&a), to_a)], silent()),
+        );
+        let (_a_session, _b_session) = (a_session.unwrap(), b_session.unwrap());
+        sender.send_batch(&mut Batch { records: vec![1, 2, 3], times: vec![] });
+        sender.flush();
+        let received = timeout(Duration::from_secs(5), async {
+            loop {
+                if let Some(StreamElement::Batch(batch)) = receiver.next().unwrap() {
+                    return batch.records;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(received.await.unwrap(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn garbage_and_a_lost_peer_are_reported() {
+        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("127.0.0.1:{}", listener.port());
+        let mut garbage = TcpStream::connect(&address).await.unwrap();
+        garbage.write_all(&[7; 200]).await.unwrap();
+        assert_eq!(garbage.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection is closed");
+
+        let (lost, was_lost) = oneshot::channel();
+        let lost = Mutex::new(Some(lost));
+        let on_lost = Arc::new(move |peer, error: Error| {
+            if let Some(lost) = lost.lock().unwrap().take() {
+                lost.send((peer, error)).unwrap();
+            }
+        });
+        let mut peer = dial(&address, KEY, 0).await.unwrap();
+        let session = listener.connect(KEY, 1, vec![(0, String::new(), PeerLink::default())], on_lost).await;
+        peer.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
+        let (peer, error) = timeout(Duration::from_secs(5), was_lost).await.unwrap().unwrap();
+        assert_eq!(peer, 0);
+        assert!(error.to_string().contains("a frame of 4294967295 bytes"), "{error}");
+        drop(session);
+    }
+}

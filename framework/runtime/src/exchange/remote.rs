@@ -1,0 +1,341 @@
+//! The two ends of a channel between processes, and the link to a peer that carries all channels to and from it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+};
+
+use flott_core::{Batch, Error, Record, Result, StreamElement};
+use tokio::sync::Notify;
+
+use crate::{
+    exchange::{
+        CREDIT_BYTES, FRAME_BYTES_MAX, FRAME_BYTES_TARGET,
+        frame::{self, ChannelId, DATA_BODY, Frame, HEADER_BYTES},
+    },
+    slot::SlotWaker,
+};
+
+/// Frame buffers kept for reuse per connection.
+const SPARE_BUFFERS: usize = 32;
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic elsewhere leaves these queues consistent: every change is a single push or pop.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Frames on their way to one peer. Bounded by the credit of the channels that fill it.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    frames: Mutex<VecDeque<Vec<u8>>>,
+    spare: Mutex<Vec<Vec<u8>>>,
+    pub(crate) filled: Notify,
+}
+
+impl Outbox {
+    fn buffer(&self) -> Vec<u8> {
+        lock(&self.spare).pop().unwrap_or_default()
+    }
+
+    fn push(&self, frame: Vec<u8>) {
+        lock(&self.frames).push_back(frame);
+        self.filled.notify_one();
+    }
+
+    /// Takes all frames.
+    pub(crate) fn take(&self) -> VecDeque<Vec<u8>> {
+        std::mem::take(&mut *lock(&self.frames))
+    }
+
+    /// Gives the buffer of a written frame back.
+    pub(crate) fn recycle(&self, mut buffer: Vec<u8>) {
+        let mut spare = lock(&self.spare);
+        if spare.len() < SPARE_BUFFERS && buffer.capacity() <= 4 * FRAME_BYTES_TARGET {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}
+
+/// What a sending channel may still send.
+#[derive(Debug)]
+struct Credit {
+    bytes: AtomicI64,
+    sender: SlotWaker,
+}
+
+/// Frames received for one channel and not worked off.
+#[derive(Debug)]
+struct Inbox {
+    frames: Mutex<VecDeque<Vec<u8>>>,
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+    receiver: SlotWaker,
+}
+
+/// Everything between this process and one other.
+#[derive(Debug, Default)]
+pub struct PeerLink {
+    pub(crate) outbox: Arc<Outbox>,
+    credits: HashMap<ChannelId, Arc<Credit>>,
+    inboxes: HashMap<ChannelId, Arc<Inbox>>,
+    pub(crate) is_lost: Arc<AtomicBool>,
+}
+
+/// The sending end of a channel to another process, before it knows its record type.
+#[derive(Debug)]
+pub struct RemoteOutput {
+    channel: ChannelId,
+    outbox: Arc<Outbox>,
+    credit: Arc<Credit>,
+}
+
+/// The receiving end of a channel from another process, before it knows its record type.
+#[derive(Debug)]
+pub struct RemoteInput {
+    channel: ChannelId,
+    outbox: Arc<Outbox>,
+    inbox: Arc<Inbox>,
+    pub(crate) is_lost: Arc<AtomicBool>,
+}
+
+impl PeerLink {
+    /// Adds a channel to the peer; `sender` is the slot of the sending subtask.
+    #[must_use]
+    pub fn output(&mut self, channel: ChannelId, sender: SlotWaker) -> RemoteOutput {
+        let bytes = i64::try_from(CREDIT_BYTES).expect("the credit window is small");
+        let credit = Arc::new(Credit { bytes: AtomicI64::new(bytes), sender });
+        self.credits.insert(channel, Arc::clone(&credit));
+        RemoteOutput { channel, outbox: Arc::clone(&self.outbox), credit }
+    }
+
+    /// Adds a channel from the peer; `receiver` is the slot of the receiving subtask.
+    #[must_use]
+    pub fn input(&mut self, channel: ChannelId, receiver: SlotWaker) -> RemoteInput {
+        let inbox = Arc::new(Inbox {
+            frames: Mutex::default(),
+            count: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            receiver,
+        });
+        self.inboxes.insert(channel, Arc::clone(&inbox));
+        let (outbox, is_lost) = (Arc::clone(&self.outbox), Arc::clone(&self.is_lost));
+        RemoteInput { channel, outbox, inbox, is_lost }
+    }
+
+    /// Takes a frame from the peer.
+    ///
+    /// # Errors
+    /// When the frame is none, is for an unknown channel, or exceeds the channel's credit.
+    pub(crate) fn receive(&self, bytes: Vec<u8>) -> Result<()> {
+        let unknown = |channel| Error::transient(format!("a frame for the unknown channel {channel:?}"));
+        match frame::parse(bytes)? {
+            Frame::Credit { channel, bytes } => {
+                let credit = self.credits.get(&channel).ok_or_else(|| unknown(channel))?;
+                credit.bytes.fetch_add(i64::from(bytes), Ordering::AcqRel);
+                credit.sender.wake();
+            }
+            Frame::Data { channel, bytes } => {
+                let inbox = self.inboxes.get(&channel).ok_or_else(|| unknown(channel))?;
+                let held = inbox.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
+                // The last frame may overdraw the credit, so that a record larger than the window can pass.
+                if held > CREDIT_BYTES + FRAME_BYTES_MAX {
+                    return Err(Error::transient(format!("channel {channel:?} ignores its credit")));
+                }
+                lock(&inbox.frames).push_back(bytes);
+                inbox.count.fetch_add(1, Ordering::Release);
+                inbox.receiver.wake();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Encodes elements into frames and sends them as far as credit reaches.
+pub(crate) struct RemoteSender {
+    output: RemoteOutput,
+    frame: Vec<u8>,
+    /// Complete frames without credit: at most the output of one input batch.
+    waiting: VecDeque<Vec<u8>>,
+    failure: Option<Error>,
+}
+
+impl RemoteSender {
+    pub(crate) fn new(output: RemoteOutput) -> Self {
+        Self { output, frame: Vec::new(), waiting: VecDeque::new(), failure: None }
+    }
+
+    fn open_frame(&mut self) -> &mut Vec<u8> {
+        if self.frame.is_empty() {
+            self.frame = self.output.outbox.buffer();
+            frame::begin_data(self.output.channel, &mut self.frame);
+        }
+        &mut self.frame
+    }
+
+    pub(crate) fn send_batch<T: Record>(&mut self, batch: &mut Batch<T>) {
+        let mut start = 0;
+        while start < batch.len() {
+            start = frame::encode_batch(batch, start, self.open_frame());
+            if self.frame.len() >= FRAME_BYTES_TARGET || start < batch.len() {
+                self.flush();
+            }
+        }
+        batch.clear();
+    }
+
+    pub(crate) fn send_control<T>(&mut self, element: &StreamElement<T>) {
+        frame::encode_control(element, self.open_frame());
+    }
+
+    /// Completes the open frame and sends it, if there is credit.
+    pub(crate) fn flush(&mut self) {
+        if self.frame.is_empty() {
+            return;
+        }
+        let mut frame = std::mem::take(&mut self.frame);
+        match frame::finish(&mut frame) {
+            Ok(()) => self.waiting.push_back(frame),
+            Err(error) => self.failure = Some(error),
+        }
+        self.send_waiting();
+    }
+
+    fn send_waiting(&mut self) {
+        while self.output.credit.bytes.load(Ordering::Acquire) > 0
+            && let Some(frame) = self.waiting.pop_front()
+        {
+            let bytes = i64::try_from(frame.len()).expect("a frame is at most 64 MiB");
+            self.output.credit.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            self.output.outbox.push(frame);
+        }
+    }
+
+    /// Moves what waits; whether there is credit for more.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        self.send_waiting();
+        self.waiting.is_empty() && self.output.credit.bytes.load(Ordering::Acquire) > 0
+    }
+
+    /// The first failure since the last call.
+    pub(crate) fn take_failure(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Decodes the frames of one channel and gives credit back.
+pub(crate) struct RemoteReceiver<T> {
+    input: RemoteInput,
+    frame: Vec<u8>,
+    position: usize,
+    owed: usize,
+    spare: Vec<Batch<T>>,
+}
+
+impl<T: Record> RemoteReceiver<T> {
+    pub(crate) fn new(input: RemoteInput) -> Self {
+        Self { input, frame: Vec::new(), position: 0, owed: 0, spare: Vec::new() }
+    }
+
+    /// The next element.
+    pub(crate) fn next(&mut self) -> Result<Option<StreamElement<T>>> {
+        if self.position >= self.frame.len() && !self.next_frame()? {
+            return Ok(None);
+        }
+        let mut body = &self.frame[self.position..];
+        let batch = self.spare.pop().unwrap_or_default();
+        let element = frame::decode_element(&mut body, batch)?;
+        self.position = self.frame.len() - body.len();
+        Ok(Some(element))
+    }
+
+    /// Gives an empty batch back for reuse.
+    pub(crate) fn recycle(&mut self, batch: Batch<T>) {
+        if self.spare.is_empty() {
+            self.spare.push(batch);
+        }
+    }
+
+    fn next_frame(&mut self) -> Result<bool> {
+        self.pay_back();
+        if self.input.inbox.count.load(Ordering::Acquire) == 0 {
+            return Ok(false);
+        }
+        let Some(frame) = lock(&self.input.inbox.frames).pop_front() else { return Ok(false) };
+        self.input.inbox.count.fetch_sub(1, Ordering::AcqRel);
+        self.input.inbox.bytes.fetch_sub(frame.len(), Ordering::AcqRel);
+        self.owed += frame.len() + HEADER_BYTES - DATA_BODY;
+        self.frame = frame;
+        self.position = DATA_BODY;
+        if self.position >= self.frame.len() {
+            return Err(Error::transient(format!("an empty frame on channel {:?}", self.input.channel)));
+        }
+        Ok(true)
+    }
+
+    /// The credit of frames that are worked off goes back in quarters of the window, so that credit frames are rare.
+    fn pay_back(&mut self) {
+        if self.owed >= CREDIT_BYTES / 4 && !self.input.is_lost.load(Ordering::Relaxed) {
+            let bytes = u32::try_from(self.owed).expect("the credit window is small");
+            let mut frame = self.input.outbox.buffer();
+            frame::credit(self.input.channel, bytes, &mut frame);
+            self.input.outbox.push(frame);
+            self.owed = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 0 };
+
+    fn deliver(from: &PeerLink, to: &PeerLink) -> usize {
+        let frames = from.outbox.take();
+        let count = frames.len();
+        frames.into_iter().for_each(|frame| to.receive(frame[4..].to_vec()).unwrap());
+        count
+    }
+
+    #[test]
+    fn credit_bounds_what_is_under_way_and_comes_back() {
+        let (mut here, mut there) = (PeerLink::default(), PeerLink::default());
+        let mut sender = RemoteSender::new(here.output(CHANNEL, SlotWaker::default()));
+        let mut receiver = RemoteReceiver::<u64>::new(there.input(CHANNEL, SlotWaker::default()));
+        let (mut sent, mut received, mut stalls) = (0u64, 0u64, 0);
+        while received < 1_000_000 {
+            while sent < 1_000_000 && sender.is_ready() {
+                let records: Vec<u64> = (sent..sent + 1000).collect();
+                sent += 1000;
+                sender.send_batch(&mut Batch { records, times: vec![] });
+            }
+            if sent == 1_000_000 {
+                sender.flush();
+            } else {
+                stalls += 1;
+                assert!((sent - received) * 8 < 2 * CREDIT_BYTES as u64, "too much is under way");
+            }
+            sender.is_ready();
+            deliver(&here, &there);
+            while let Some(StreamElement::Batch(batch)) = receiver.next().unwrap() {
+                for value in batch.records {
+                    assert_eq!(value, received);
+                    received += 1;
+                }
+            }
+            deliver(&there, &here);
+        }
+        assert!(stalls > 5);
+    }
+
+    #[test]
+    fn frames_for_unknown_channels_are_refused() {
+        let mut out = Vec::new();
+        frame::credit(CHANNEL, 5, &mut out);
+        assert!(PeerLink::default().receive(out[4..].to_vec()).is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! The outputs of a task: [`Partitioner`]s decide which subtask gets a record, [`ExchangeOutput`] sends it there.
+
+mod partitioner;
+mod writer;
+
+pub use partitioner::{ForwardPartitioner, HashPartitioner, Partitioner, RebalancePartitioner};
+pub use writer::ExchangeOutput;

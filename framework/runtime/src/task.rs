@@ -1,0 +1,269 @@
+//! The life of one task: a chain with a source or an input at its head.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use flott_core::{
+    CheckpointId, Error, MonotonicTime, ProcessingTime, Result, SubtaskIndex, VertexId,
+    element::Barrier,
+    operator::{StepTime, TaskEvent},
+    source::{SourceStatus, Split},
+};
+
+use crate::{
+    input::{InputStatus, TaskInput},
+    program::{TaskSnapshot, TaskSource},
+};
+
+/// Longest time that a record waits in a partly filled batch.
+const BUFFER_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// How often the operators are told the time.
+const TICK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Source polls in one step, so that the other tasks of the slot get their turn.
+const POLLS_PER_STEP: usize = 8;
+
+/// Whether a step did anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Yes: step again at once.
+    Made,
+    /// No: nothing to read, or no room for output.
+    None,
+}
+
+/// What the TaskManager tells a task.
+#[derive(Debug)]
+pub enum TaskCommand {
+    /// Read these splits too.
+    AddSplits(Vec<Split>),
+    /// There will be no more splits.
+    NoMoreSplits,
+    /// Start this checkpoint. Only sources get it; the others wait for barriers.
+    TriggerCheckpoint(CheckpointId),
+    /// This checkpoint is complete.
+    CheckpointComplete(CheckpointId),
+}
+
+/// What a task tells the TaskManager.
+pub enum TaskEvidence {
+    /// The chain is open: state is restored.
+    Running,
+    /// Its part of a checkpoint, frozen.
+    Snapshot(TaskSnapshot),
+    /// All records are processed. The task stays, for the last checkpoint.
+    Ended,
+    /// It cannot go on. Nothing follows.
+    Failed(Error),
+}
+
+/// Takes what tasks tell. Called from slot threads; must not block.
+pub trait TaskListener: Send + Sync {
+    /// Takes one piece of news.
+    fn report(&self, vertex: VertexId, subtask: SubtaskIndex, evidence: TaskEvidence);
+}
+
+/// What stands at the head of the chain.
+pub enum TaskHead {
+    /// It reads an external system.
+    Source(Box<dyn TaskSource>),
+    /// It reads other tasks.
+    Input(Box<dyn TaskInput>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Running,
+    Ended,
+}
+
+/// One subtask of a vertex, in one attempt.
+pub struct Task {
+    vertex: VertexId,
+    subtask: SubtaskIndex,
+    head: TaskHead,
+    phase: Phase,
+    commands: mpsc::Receiver<TaskCommand>,
+    listener: Arc<dyn TaskListener>,
+    snapshots: Vec<TaskSnapshot>,
+    last_tick: MonotonicTime,
+    last_flush: MonotonicTime,
+    is_flushed: bool,
+}
+
+impl Task {
+    /// A task that has not been opened.
+    #[must_use]
+    pub fn new(
+        vertex: VertexId,
+        subtask: SubtaskIndex,
+        head: TaskHead,
+        commands: mpsc::Receiver<TaskCommand>,
+        listener: Arc<dyn TaskListener>,
+    ) -> Self {
+        Self {
+            vertex,
+            subtask,
+            head,
+            phase: Phase::Created,
+            commands,
+            listener,
+            snapshots: Vec::new(),
+            last_tick: MonotonicTime::ZERO,
+            last_flush: MonotonicTime::ZERO,
+            is_flushed: true,
+        }
+    }
+
+    /// Whether a source is at its head.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        matches!(self.head, TaskHead::Source(_))
+    }
+
+    /// When one of its operators wants to be told the time.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<ProcessingTime> {
+        match &self.head {
+            TaskHead::Source(source) => source.next_timer(),
+            TaskHead::Input(input) => input.next_timer(),
+        }
+    }
+
+    /// Reports a failure.
+    pub fn fail(&self, error: Error) {
+        self.report(TaskEvidence::Failed(error));
+    }
+
+    /// Does a bounded amount of work. Never blocks.
+    ///
+    /// # Errors
+    /// When the task cannot go on; it must not be stepped again.
+    pub fn step(&mut self, time: StepTime) -> Result<Progress> {
+        if self.phase == Phase::Created {
+            self.open()?;
+            self.phase = Phase::Running;
+            self.report(TaskEvidence::Running);
+        }
+        let mut progress = self.take_commands()?;
+        if time.now.since(self.last_tick) >= TICK_INTERVAL {
+            self.last_tick = time.now;
+            self.event(TaskEvent::Tick(time))?;
+        }
+        if self.read(time)? {
+            progress = Progress::Made;
+            self.is_flushed = false;
+        }
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            self.report(TaskEvidence::Snapshot(snapshot));
+        }
+        self.flush_in_time(time, progress)?;
+        Ok(progress)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        match &mut self.head {
+            TaskHead::Source(source) => source.open(),
+            TaskHead::Input(input) => input.open(),
+        }
+    }
+
+    fn take_commands(&mut self) -> Result<Progress> {
+        let mut progress = Progress::None;
+        while let Ok(command) = self.commands.try_recv() {
+            progress = Progress::Made;
+            match command {
+                TaskCommand::CheckpointComplete(id) => self.event(TaskEvent::CheckpointComplete(id))?,
+                TaskCommand::TriggerCheckpoint(id) => self.start_checkpoint(id)?,
+                TaskCommand::AddSplits(splits) => self.source()?.add_splits(splits)?,
+                TaskCommand::NoMoreSplits => self.source()?.no_more_splits(),
+            }
+        }
+        Ok(progress)
+    }
+
+    fn source(&mut self) -> Result<&mut dyn TaskSource> {
+        match &mut self.head {
+            TaskHead::Source(source) => Ok(&mut **source),
+            TaskHead::Input(_) => Err(Error::internal("a command for a source reached another task")),
+        }
+    }
+
+    fn start_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        let mut operators = Vec::new();
+        self.source()?.barrier(Barrier { checkpoint }, &mut operators)?;
+        self.snapshots.push(TaskSnapshot { checkpoint, operators });
+        self.is_flushed = false;
+        Ok(())
+    }
+
+    fn event(&mut self, event: TaskEvent) -> Result<()> {
+        match &mut self.head {
+            TaskHead::Source(source) => source.event(event),
+            TaskHead::Input(input) => input.event(event),
+        }
+    }
+
+    /// Reads some; whether there was anything to do.
+    fn read(&mut self, time: StepTime) -> Result<bool> {
+        match &mut self.head {
+            TaskHead::Source(source) if self.phase == Phase::Ended => {
+                // Asking for room moves what still waits in the outputs.
+                source.is_ready();
+                Ok(false)
+            }
+            TaskHead::Source(source) => {
+                let mut has_read = false;
+                for _ in 0..POLLS_PER_STEP {
+                    if !source.is_ready() {
+                        break;
+                    }
+                    match source.poll(time)? {
+                        SourceStatus::More => has_read = true,
+                        SourceStatus::Idle => break,
+                        SourceStatus::End => {
+                            self.end();
+                            return Ok(true);
+                        }
+                    }
+                }
+                Ok(has_read)
+            }
+            TaskHead::Input(input) => match input.step(&mut self.snapshots)? {
+                InputStatus::Progress => Ok(true),
+                InputStatus::Waiting => Ok(false),
+                InputStatus::Ended => {
+                    self.end();
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.report(TaskEvidence::Ended);
+    }
+
+    /// Partly filled batches wait for company only while there is more to read, and never long.
+    fn flush_in_time(&mut self, time: StepTime, progress: Progress) -> Result<()> {
+        let is_due = progress == Progress::None || time.now.since(self.last_flush) >= BUFFER_TIMEOUT;
+        if self.is_flushed || !is_due {
+            return Ok(());
+        }
+        self.last_flush = time.now;
+        self.is_flushed = true;
+        match &mut self.head {
+            TaskHead::Source(source) => source.flush(),
+            TaskHead::Input(input) => input.flush(),
+        }
+    }
+
+    fn report(&self, evidence: TaskEvidence) {
+        self.listener.report(self.vertex, self.subtask, evidence);
+    }
+}
