@@ -1,5 +1,15 @@
 //! Sources and sinks, one folder and one feature each.
-#![forbid(unsafe_code)]
+//!
+//! What needs nothing but memory is always there: [`generate`] and [`collection`] sources, [`print`] and [`discard`]
+//! sinks, and the record [`format`]s. Unsafe code is confined to one file, the calls of librdkafka that take and give
+//! batches.
 
+pub mod collection;
+pub mod discard;
+#[cfg(feature = "file")]
+pub mod file;
+pub mod format;
+pub mod generate;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod print;

@@ -1,0 +1,97 @@
+//! What a checkpoint remembers of a pending file.
+
+use std::{fs::File, io, path::Path};
+
+use flott_core::{CheckpointId, Error, ErrorKind, Generation, Record, Result, SubtaskIndex};
+
+const FORMAT: u8 = 1;
+pub(super) const PENDING_PREFIX: &str = ".pending-";
+const PART_PREFIX: &str = "part-";
+
+/// A file that was synced at a barrier, with the name it gets when the checkpoint is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PendingFile {
+    pub(super) pending: String,
+    pub(super) part: String,
+    pub(super) checkpoint: CheckpointId,
+    pub(super) length: u64,
+    pub(super) records: u64,
+}
+
+impl PendingFile {
+    pub(super) fn pending_name(generation: Generation, subtask: SubtaskIndex, sequence: u64) -> String {
+        format!("{PENDING_PREFIX}{generation}-{subtask}-{sequence}")
+    }
+
+    pub(super) fn part_name(checkpoint: CheckpointId, generation: Generation, subtask: SubtaskIndex) -> String {
+        format!("{PART_PREFIX}{checkpoint}-{generation}-{subtask}.jsonl")
+    }
+
+    /// The checkpoint that a finished file belongs to, if `name` is one's name.
+    pub(super) fn part_checkpoint(name: &str) -> Option<CheckpointId> {
+        name.strip_prefix(PART_PREFIX)?.split_once('-')?.0.parse().ok().map(CheckpointId)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        self.pending.encode(&mut bytes);
+        self.part.encode(&mut bytes);
+        (self.checkpoint.0, self.length, self.records).encode(&mut bytes);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let invalid = |why: &str| Error::new(ErrorKind::State, format!("committable of a file sink: {why}"));
+        let mut input = bytes;
+        let decoded = <(u8, String, String, u64, u64, u64)>::decode(&mut input);
+        let (format, pending, part, checkpoint, length, records) =
+            decoded.map_err(|error| invalid(&error.to_string()))?;
+        // The names become paths: a damaged checkpoint must not reach other files.
+        let is_name = |name: &str, prefix: &str| name.starts_with(prefix) && !name.contains(['/', '\\']);
+        if format != FORMAT || !input.is_empty() {
+            return Err(invalid("unknown format"));
+        }
+        if !is_name(&pending, PENDING_PREFIX) || !is_name(&part, PART_PREFIX) {
+            return Err(invalid("impossible file names"));
+        }
+        Ok(Self { pending, part, checkpoint: CheckpointId(checkpoint), length, records })
+    }
+}
+
+/// Makes renames and new names in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> PendingFile {
+        PendingFile {
+            pending: PendingFile::pending_name(Generation(2), SubtaskIndex(1), 7),
+            part: PendingFile::part_name(CheckpointId(9), Generation(2), SubtaskIndex(1)),
+            checkpoint: CheckpointId(9),
+            length: 100,
+            records: 3,
+        }
+    }
+
+    #[test]
+    fn it_survives_a_round_trip_and_damage_is_refused() {
+        let bytes = file().encode();
+        assert_eq!(PendingFile::decode(&bytes).unwrap(), file());
+        for cut in 0..bytes.len() {
+            assert!(PendingFile::decode(&bytes[..cut]).is_err());
+        }
+        let evil = PendingFile { pending: ".pending-/../x".into(), ..file() };
+        assert!(PendingFile::decode(&evil.encode()).is_err());
+    }
+
+    #[test]
+    fn part_names_tell_their_checkpoint() {
+        assert_eq!(PendingFile::part_checkpoint(&file().part), Some(CheckpointId(9)));
+        assert_eq!(PendingFile::part_checkpoint("part-x-1-1.jsonl"), None);
+        assert_eq!(PendingFile::part_checkpoint("notes.txt"), None);
+    }
+}

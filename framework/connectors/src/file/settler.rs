@@ -1,0 +1,113 @@
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use flott_core::{
+    Error, ErrorKind, Result, ResultExt,
+    sink::{SettleReport, SettleRequest, Settler},
+};
+
+use super::committable::{PENDING_PREFIX, PendingFile, sync_directory};
+
+/// Finishes the files that a checkpoint lists and deletes the other unfinished ones.
+pub(super) struct FileSettler {
+    directory: PathBuf,
+}
+
+impl FileSettler {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+}
+
+impl Settler for FileSettler {
+    fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport> {
+        let directory = self.directory.join(request.uid.as_str());
+        let place = format!("sink {}: {}", request.uid, directory.display());
+        let names = names(&directory).or_error(ErrorKind::Transient, &place)?;
+        let listed = request.committables.iter().map(|bytes| PendingFile::decode(bytes));
+        let listed = listed.collect::<Result<Vec<_>>>()?;
+        guard(request, &listed, &names).map_err(|error| error.context(&place))?;
+
+        let mut report = SettleReport::default();
+        for file in &listed {
+            if finish(&directory, file).or_error(ErrorKind::Transient, &place)? {
+                report.committed += 1;
+            } else {
+                report.lost_records += file.records;
+                report.lost.push(format!(
+                    "{place}: checkpoint {}: {} records of {} are gone: neither {} ({} bytes) nor the finished file is there",
+                    file.checkpoint, file.records, file.part, file.pending, file.length
+                ));
+            }
+        }
+        if !report.lost.is_empty() && !request.accept_lost_output {
+            return Err(Error::new(ErrorKind::OutputLost, report.lost.join("\n")));
+        }
+        for name in names.iter().filter(|name| name.starts_with(PENDING_PREFIX)) {
+            remove(&directory.join(name)).or_error(ErrorKind::Transient, &place)?;
+        }
+        if !names.is_empty() {
+            sync_directory(&directory).or_error(ErrorKind::Transient, &place)?;
+        }
+        Ok(report)
+    }
+}
+
+fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        entries => entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+    }
+}
+
+/// Finished files that the checkpoint does not know would be written a second time.
+fn guard(request: &SettleRequest, listed: &[PendingFile], names: &BTreeSet<String>) -> Result<()> {
+    let is_known = |name: &str| listed.iter().any(|file| file.part == name);
+    let is_newer = |name: &&String| {
+        let checkpoint = PendingFile::part_checkpoint(name);
+        checkpoint.is_some_and(|checkpoint| Some(checkpoint) > request.checkpoint) && !is_known(name)
+    };
+    let Some(newer) = names.iter().find(is_newer).filter(|_| !request.allow_repeated_output) else {
+        return Ok(());
+    };
+    let message = match request.checkpoint {
+        None => format!(
+            "{newer} was written by an earlier run, and this one starts from nothing; \
+             choose another output directory or empty this one"
+        ),
+        Some(checkpoint) => format!(
+            "{newer} is newer than checkpoint {checkpoint}, from which the job would go on: its records would be \
+             written again; restore the newer checkpoint, or allow repeated output"
+        ),
+    };
+    Err(Error::new(ErrorKind::State, message))
+}
+
+/// Gives a listed file its final name. `false`: it is gone.
+fn finish(directory: &Path, file: &PendingFile) -> io::Result<bool> {
+    let (pending, part) = (directory.join(&file.pending), directory.join(&file.part));
+    if length(&part)? == Some(file.length) {
+        return Ok(true);
+    }
+    if length(&pending)? != Some(file.length) {
+        return Ok(false);
+    }
+    fs::rename(pending, part).map(|()| true)
+}
+
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => Ok(Some(metadata?.len())),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

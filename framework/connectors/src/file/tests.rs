@@ -1,0 +1,184 @@
+//! A job's life against a real directory: write, barrier, crash, settle.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use flott_core::{
+    AttemptId, Batch, CheckpointId, ErrorKind, EventTime, Generation, OperatorUid, SubtaskIndex,
+    sink::{SettleReport, SettleRequest, Sink, SinkWriter, WriterContext},
+};
+use tempfile::TempDir;
+
+use super::FileSink;
+
+struct Job {
+    directory: TempDir,
+    sink: FileSink<u64>,
+}
+
+impl Job {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sink = FileSink::json_lines(directory.path());
+        Self { directory, sink }
+    }
+
+    fn uid() -> OperatorUid {
+        OperatorUid::new("totals").unwrap()
+    }
+
+    fn writer(&self, generation: u64) -> Box<dyn SinkWriter<In = u64>> {
+        let context = WriterContext {
+            uid: Self::uid(),
+            subtask: SubtaskIndex(0),
+            parallelism: 1,
+            attempt: AttemptId(1),
+            generation: Generation(generation),
+            metrics: std::sync::Arc::default(),
+        };
+        self.sink.writer(&context).unwrap()
+    }
+
+    fn settle(&self, checkpoint: Option<u64>, committables: Vec<Vec<u8>>) -> flott_core::Result<SettleReport> {
+        self.settle_with(checkpoint, committables, |_| {})
+    }
+
+    fn settle_with(
+        &self,
+        checkpoint: Option<u64>,
+        committables: Vec<Vec<u8>>,
+        change: fn(&mut SettleRequest),
+    ) -> flott_core::Result<SettleReport> {
+        let mut request = SettleRequest {
+            uid: Self::uid(),
+            checkpoint: checkpoint.map(CheckpointId),
+            committables,
+            generations: vec![(Generation(0), 1)],
+            allow_repeated_output: false,
+            accept_lost_output: false,
+        };
+        change(&mut request);
+        self.sink.settler().unwrap().unwrap().settle(&request)
+    }
+
+    fn files(&self) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(self.directory.path().join("totals")).unwrap();
+        let read = |path: &Path| fs::read_to_string(path).unwrap().replace('\n', " ");
+        entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), read(&entry.path())))
+            .collect()
+    }
+
+    fn pending(&self) -> usize {
+        self.files().keys().filter(|name| name.starts_with(".pending")).count()
+    }
+
+    fn visible(&self) -> String {
+        let files = self.files();
+        let parts = files.iter().filter(|(name, _)| name.starts_with("part-"));
+        parts.map(|(_, content)| content.as_str()).collect()
+    }
+}
+
+fn write(writer: &mut dyn SinkWriter<In = u64>, records: impl IntoIterator<Item = u64>) {
+    let mut batch = Batch::new();
+    records.into_iter().for_each(|record| batch.push(record, EventTime::MIN));
+    writer.write(&mut batch).unwrap();
+}
+
+fn precommit(writer: &mut dyn SinkWriter<In = u64>, checkpoint: u64) -> Vec<Vec<u8>> {
+    writer.precommit(CheckpointId(checkpoint)).unwrap()().unwrap()
+}
+
+#[test]
+fn output_is_visible_when_its_checkpoint_is_complete() {
+    let job = Job::new();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1, 2]);
+    let listed = precommit(&mut *writer, 1);
+    write(&mut *writer, [3]);
+    assert_eq!((listed.len(), job.visible().as_str()), (1, ""));
+    writer.commit(CheckpointId(1)).unwrap();
+    assert_eq!(job.visible(), "1 2 ");
+    // Listed once more: only now is the new name known to be on disk.
+    assert_eq!(precommit(&mut *writer, 2).len(), 2);
+    writer.commit(CheckpointId(2)).unwrap();
+    assert_eq!(precommit(&mut *writer, 3).len(), 1);
+    assert_eq!(precommit(&mut *writer, 4).len(), 0);
+    assert_eq!(job.visible(), "1 2 3 ");
+    assert_eq!(job.pending(), 0);
+}
+
+#[test]
+fn the_file_of_a_failed_checkpoint_rides_along() {
+    let job = Job::new();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1]);
+    drop(writer.precommit(CheckpointId(1)).unwrap());
+    write(&mut *writer, [2]);
+    assert_eq!(precommit(&mut *writer, 2).len(), 2);
+    writer.commit(CheckpointId(2)).unwrap();
+    assert_eq!(job.visible(), "1 2 ");
+}
+
+#[test]
+fn recovery_finishes_what_is_listed_and_deletes_the_rest() {
+    let job = Job::new();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1, 2]);
+    let listed = precommit(&mut *writer, 1);
+    write(&mut *writer, [3]);
+    precommit(&mut *writer, 2);
+    write(&mut *writer, [4]);
+    for _ in 0..2 {
+        let report = job.settle(Some(1), listed.clone()).unwrap();
+        assert_eq!((report.committed, report.lost_records), (1, 0));
+        assert_eq!((job.visible().as_str(), job.pending()), ("1 2 ", 0));
+    }
+    // The old writer wakes up: its late commit finds the work done.
+    writer.commit(CheckpointId(1)).unwrap();
+    let mut next = job.writer(1);
+    write(&mut *next, [3]);
+    precommit(&mut *next, 3);
+    next.commit(CheckpointId(3)).unwrap();
+    assert_eq!(job.visible(), "1 2 3 ");
+}
+
+#[test]
+fn a_missing_or_shortened_file_is_lost_output() {
+    let job = Job::new();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1, 2, 3]);
+    let listed = precommit(&mut *writer, 7);
+    let pending = job.files().into_keys().next().unwrap();
+    fs::write(job.directory.path().join("totals").join(pending), "1\n").unwrap();
+    let error = job.settle(Some(7), listed.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutputLost);
+    assert!(error.to_string().contains("checkpoint 7: 3 records"), "{error}");
+    let report = job.settle_with(Some(7), listed, |request| request.accept_lost_output = true).unwrap();
+    assert_eq!((report.lost_records, report.lost.len()), (3, 1));
+}
+
+#[test]
+fn output_newer_than_the_checkpoint_is_not_repeated_silently() {
+    let job = Job::new();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1]);
+    let listed = precommit(&mut *writer, 2);
+    writer.commit(CheckpointId(2)).unwrap();
+    assert_eq!(job.settle(Some(1), Vec::new()).unwrap_err().kind(), ErrorKind::State);
+    let error = job.settle(None, Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("earlier run"), "{error}");
+    job.settle_with(Some(1), Vec::new(), |request| request.allow_repeated_output = true).unwrap();
+    job.settle(Some(2), listed).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_told_at_the_start() {
+    let job = Job::new();
+    let file = job.directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = FileSink::<u64>::json_lines(file.join("sub")).check(1000, 1000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    job.sink.check(1000, 1000).unwrap();
+}
