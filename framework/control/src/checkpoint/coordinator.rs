@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use flott_core::{AttemptId, CheckpointId, MonotonicTime};
 
 use super::{
-    AckRefusal, CheckpointAction, CheckpointKind, CheckpointSettings, CompletedCheckpoints, StoreFailure,
-    pending::Pending,
+    AckRefusal, CheckpointAction, CheckpointSettings, CompletedCheckpoints, StoreFailure, pending::Pending,
+    schedule::Schedule,
 };
 use crate::TaskId;
 
@@ -18,17 +18,6 @@ pub struct CheckpointCoordinator<S> {
     pending: BTreeMap<CheckpointId, Pending<S>>,
     failures_in_a_row: u32,
     running: Option<Schedule>,
-}
-
-/// What is planned for the attempt that runs.
-#[derive(Debug)]
-struct Schedule {
-    attempt: AttemptId,
-    periodic_at: MonotonicTime,
-    urgent_at: MonotonicTime,
-    is_stop_wanted: bool,
-    is_closed: bool,
-    ended: BTreeSet<TaskId>,
 }
 
 impl<S> CheckpointCoordinator<S> {
@@ -50,14 +39,8 @@ impl<S> CheckpointCoordinator<S> {
     /// Every task of `attempt` runs: checkpoints begin.
     pub fn on_attempt_running(&mut self, now: MonotonicTime, attempt: AttemptId) {
         self.failures_in_a_row = 0;
-        self.running = Some(Schedule {
-            attempt,
-            periodic_at: now + self.settings.interval,
-            urgent_at: now,
-            is_stop_wanted: false,
-            is_closed: false,
-            ended: BTreeSet::new(),
-        });
+        let interval = self.settings.interval;
+        self.running = Some(Schedule::new(now, attempt, interval, self.tasks.clone()));
     }
 
     /// The attempt is over: what collects is aborted, what is storing goes on (see [`Self::is_storing`]).
@@ -86,7 +69,7 @@ impl<S> CheckpointCoordinator<S> {
 
     /// The task has processed its last record and waits. When all have, the final checkpoint is due at once.
     pub fn on_task_ended(&mut self, now: MonotonicTime, task: TaskId, out: &mut Vec<CheckpointAction<S>>) {
-        if self.tasks.contains(&task) && self.running.as_mut().is_some_and(|run| run.ended.insert(task)) {
+        if self.running.as_mut().is_some_and(|run| run.on_task_ended(task)) {
             self.trigger_if_due(now, out);
         }
     }
@@ -94,7 +77,7 @@ impl<S> CheckpointCoordinator<S> {
     /// A last checkpoint is wanted, as soon as the one in flight is done.
     pub fn request_stop(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
         if let Some(run) = &mut self.running {
-            run.is_stop_wanted = true;
+            run.on_stop_wanted();
             self.trigger_if_due(now, out);
         }
     }
@@ -156,7 +139,9 @@ impl<S> CheckpointCoordinator<S> {
             self.running.as_ref().map(|run| run.attempt).filter(|&running| running == stored.attempt);
         self.failures_in_a_row = 0;
         self.abort_collecting(|id| id < checkpoint, "a newer checkpoint completed first", out);
-        self.pause(now, stored.kind.ends_attempt());
+        if let Some(run) = &mut self.running {
+            run.on_completed(now, self.settings.min_pause, stored.kind);
+        }
         out.push(CheckpointAction::Complete { attempt, checkpoint, kind: stored.kind });
         let discarded = self.completed.on_completed(checkpoint);
         if !discarded.is_empty() {
@@ -208,34 +193,19 @@ impl<S> CheckpointCoordinator<S> {
     fn trigger_at(&self) -> Option<MonotonicTime> {
         let run = self.running.as_ref()?;
         let is_last_in_flight = self.pending.values().any(|pending| pending.kind.ends_attempt());
-        if run.is_closed || is_last_in_flight || self.pending.len() >= self.settings.in_flight_max.max(1) {
-            return None;
-        }
-        let is_periodic = self.next_kind(run) == CheckpointKind::Periodic;
-        Some(if is_periodic { run.periodic_at } else { run.urgent_at })
-    }
-
-    fn next_kind(&self, run: &Schedule) -> CheckpointKind {
-        if run.ended.len() == self.tasks.len() {
-            CheckpointKind::Final
-        } else if run.is_stop_wanted {
-            CheckpointKind::Stop
-        } else {
-            CheckpointKind::Periodic
-        }
+        let is_full = self.pending.len() >= self.settings.in_flight_max.max(1);
+        if is_last_in_flight || is_full { None } else { run.due() }
     }
 
     fn trigger_if_due(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
         if self.trigger_at().is_none_or(|at| now < at) {
             return;
         }
-        let Some((attempt, kind)) = self.running.as_ref().map(|run| (run.attempt, self.next_kind(run)))
-        else {
+        let Some(run) = &mut self.running else {
             return;
         };
-        if let Some(run) = &mut self.running {
-            run.periodic_at = now + self.settings.interval;
-        }
+        run.on_triggered(now);
+        let (attempt, kind) = (run.attempt, run.kind());
         self.last_id = self.last_id.next();
         let checkpoint = self.last_id;
         self.pending.insert(checkpoint, Pending::new(attempt, kind, now + self.settings.timeout));
@@ -276,9 +246,8 @@ impl<S> CheckpointCoordinator<S> {
             return;
         };
         out.push(CheckpointAction::Abort { attempt: failed.attempt, checkpoint, reason: reason.clone() });
-        self.pause(now, false);
         if let Some(run) = &mut self.running {
-            run.urgent_at = now + self.settings.interval;
+            run.on_failed(now, self.settings.min_pause);
             self.failures_in_a_row += 1;
         }
         if self.failures_in_a_row > self.settings.tolerable_failures {
@@ -288,13 +257,6 @@ impl<S> CheckpointCoordinator<S> {
             );
             self.failures_in_a_row = 0;
             out.push(CheckpointAction::FailAttempt { message });
-        }
-    }
-
-    fn pause(&mut self, now: MonotonicTime, is_last: bool) {
-        if let Some(run) = &mut self.running {
-            run.periodic_at = run.periodic_at.max(now + self.settings.min_pause);
-            run.is_closed |= is_last;
         }
     }
 
@@ -315,6 +277,3 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,6 +11,7 @@ mod coordinator;
 mod kind;
 mod pending;
 mod refusal;
+mod schedule;
 mod settings;
 mod store_failure;
 
@@ -22,3 +23,6 @@ pub use kind::CheckpointKind;
 pub use refusal::AckRefusal;
 pub use settings::CheckpointSettings;
 pub use store_failure::StoreFailure;
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,3 @@ impl SplitAssignment {
         out.extend(subtasks.map(|(subtask, _)| SplitAction::NoMoreSplits { subtask }));
     }
 }
-
-#[cfg(test)]
-mod tests;

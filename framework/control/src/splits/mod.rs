@@ -12,3 +12,6 @@ pub use assignment::SplitAssignment;
 pub use restored::RestoredSource;
 pub use snapshot::EnumeratorSnapshot;
 pub use split::Split;
+
+#[cfg(test)]
+mod tests;

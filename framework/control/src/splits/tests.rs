@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use flott_core::SubtaskIndex;
+
 use super::*;
 use crate::testing::Xorshift;
 

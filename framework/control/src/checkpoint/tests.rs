@@ -1,10 +1,9 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use flott_core::{AttemptId, CheckpointId};
 
 use super::*;
-use crate::{
-    checkpoint::Part,
-    testing::{Xorshift, at, task},
-};
+use crate::testing::{Xorshift, at, task};
 
 type Actions = Vec<CheckpointAction<&'static str>>;
 
