@@ -8,4 +8,5 @@ pub use flott_macros::*;
 pub mod plumbing {
     pub use flott_core as core;
     pub use flott_operators as operators;
+    pub use serde;
 }

@@ -1,0 +1,100 @@
+//! The constructor, the copy for each subtask, and what `#[operator]` refers to.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use crate::{
+    names,
+    operator_struct::model::{Field, Operator, Role},
+};
+
+/// `new`, the timers' numbers, and the check that each timer has its method.
+pub(super) fn items(operator: &Operator) -> TokenStream {
+    let Operator { ident, visibility, generics, .. } = operator;
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let idents = operator.parameters().map(|field| &field.ident);
+    let types = operator.parameters().map(|field| &field.ty);
+    let fields = fields(operator, |parameter| {
+        let ident = &parameter.ident;
+        quote!(#ident)
+    });
+    let (numbers, check) = (timer_numbers(operator), timer_check(operator));
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #ident #type_generics #where_clause {
+            /// Makes the operator from its parameters. States, timers and side outputs are bound when it opens.
+            #[must_use]
+            #[allow(dead_code, clippy::new_without_default, clippy::too_many_arguments)]
+            #visibility fn new(#(#idents: #types),*) -> Self {
+                Self { #(#fields),* }
+            }
+            #numbers
+            #check
+        }
+    }
+}
+
+fn timer_numbers(operator: &Operator) -> TokenStream {
+    let visibility = &operator.visibility;
+    let numbers = operator.timers().enumerate().map(|(number, (field, _))| {
+        let (name, number) = (names::timer_number(&field.ident), Literal::usize_unsuffixed(number));
+        quote! {
+            #[doc(hidden)]
+            #[allow(dead_code, non_upper_case_globals)]
+            #visibility const #name: usize = #number;
+        }
+    });
+    quote!(#(#numbers)*)
+}
+
+fn timer_check(operator: &Operator) -> TokenStream {
+    let (name, visibility) = (names::timer_check(), &operator.visibility);
+    let checks = operator.timers().map(|(field, _)| {
+        let (number, timer) = (names::timer_number(&field.ident), field.name());
+        let message = format!(
+            "timer `{timer}` has no method: write `fn {}{timer}(&mut self)` in the `#[operator]` impl",
+            names::TIMER_METHOD_PREFIX,
+        );
+        quote!(::core::assert!(timers_with_method & (1 << Self::#number) != 0, #message);)
+    });
+    quote! {
+        #[doc(hidden)]
+        #[track_caller]
+        #[allow(dead_code, unused_variables)]
+        #visibility const fn #name(timers_with_method: u64) {
+            #(#checks)*
+        }
+    }
+}
+
+/// `Clone`: the parameters, with states of its own.
+pub(super) fn clone(operator: &Operator) -> TokenStream {
+    let Operator { ident, generics, .. } = operator;
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let fields = fields(operator, |Field { ident, ty, .. }| {
+        let clone = quote_spanned!(ty.span()=> ::core::clone::Clone);
+        quote!(#ident: <#ty as #clone>::clone(&self.#ident))
+    });
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics ::core::clone::Clone for #ident #type_generics #where_clause {
+            fn clone(&self) -> Self {
+                Self { #(#fields),* }
+            }
+        }
+    }
+}
+
+/// The fields of a new value: parameters as given, everything else unbound.
+fn fields(operator: &Operator, parameter: impl Fn(&Field) -> TokenStream) -> Vec<TokenStream> {
+    let field = |field: &Field| match field.role {
+        Role::Parameter => parameter(field),
+        _ => unbound(&field.ident),
+    };
+    operator.fields.iter().map(field).collect()
+}
+
+fn unbound(ident: &Ident) -> TokenStream {
+    quote!(#ident: ::core::default::Default::default())
+}

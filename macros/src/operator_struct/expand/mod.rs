@@ -1,0 +1,7 @@
+//! From model to tokens.
+
+mod inherent;
+mod operator;
+mod operator_state;
+
+pub(super) use operator::operator;

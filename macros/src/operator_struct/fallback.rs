@@ -1,0 +1,102 @@
+//! After a mistake: what the rest of the program expects of the struct, so that the mistake is the one error shown.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, parse_quote};
+
+use super::{model::Role, valid};
+use crate::names;
+
+/// The mistakes as errors, and implementations without content.
+pub(super) fn operator(input: &DeriveInput, error: &syn::Error) -> TokenStream {
+    let (errors, inherent) = (error.to_compile_error(), inherent(input));
+    let traits = traits(input);
+    quote!(#errors #inherent #traits)
+}
+
+fn inherent(input: &DeriveInput) -> TokenStream {
+    let (ident, visibility) = (&input.ident, &input.vis);
+    let (mut parameters, mut timers) = (Vec::new(), Vec::new());
+    for field in named_fields(input) {
+        match (valid::role_of(&field.ty), &field.ident) {
+            (Role::Timer(_), Some(ident)) => timers.push(names::timer_number(ident)),
+            (Role::Parameter, Some(_)) => parameters.push(&field.ty),
+            _ => {}
+        }
+    }
+    let check = names::timer_check();
+    let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    quote! {
+        #[allow(dead_code, non_upper_case_globals)]
+        impl #impl_generics #ident #type_generics #where_clause {
+            #visibility fn new(#(_: #parameters),*) -> Self {
+                ::core::unreachable!()
+            }
+            #(#visibility const #timers: usize = 0;)*
+            #visibility const fn #check(_: u64) {}
+        }
+    }
+}
+
+fn traits(input: &DeriveInput) -> TokenStream {
+    let ident = &input.ident;
+    let mut generics = input.generics.clone();
+    if !generics.params.is_empty() {
+        let predicates = &mut generics.make_where_clause().predicates;
+        predicates.push(parse_quote!(Self: ::core::marker::Send + 'static));
+    }
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let core = quote!(::flott::plumbing::core);
+    let function = quote!(::flott::plumbing::operators::function);
+    quote! {
+        impl #impl_generics ::core::clone::Clone for #ident #type_generics #where_clause {
+            fn clone(&self) -> Self {
+                ::core::unreachable!()
+            }
+        }
+
+        impl #impl_generics #function::OperatorState for #ident #type_generics #where_clause {
+            fn declarations() -> ::std::vec::Vec<#core::state::StateDeclaration> {
+                ::core::unreachable!()
+            }
+            fn timers() -> &'static [#function::TimerKind] {
+                ::core::unreachable!()
+            }
+            fn side_outputs() -> &'static [&'static str] {
+                ::core::unreachable!()
+            }
+            fn bind<__Key: #core::Key, __Backend: #core::state::StateBackend>(
+                &mut self,
+                _: &mut #core::state::StateBinder<'_, __Backend>,
+            ) -> #core::Result<()> {
+                ::core::unreachable!()
+            }
+            fn visit_states(&mut self, _: &mut dyn ::core::ops::FnMut(&mut dyn #core::state::KeyedState)) {}
+            fn timer(&mut self, _: usize) -> &mut dyn #core::state::TimerTable {
+                ::core::unreachable!()
+            }
+            fn select(&mut self, _: usize, _: #core::EventTime) {}
+            fn bind_side_output(
+                &mut self,
+                _: &str,
+                _: ::std::boxed::Box<dyn ::core::any::Any + ::core::marker::Send>,
+            ) -> #core::Result<()> {
+                ::core::unreachable!()
+            }
+            fn visit_side_outputs(
+                &mut self,
+                _: &mut dyn ::core::ops::FnMut(&mut dyn #core::operator::SideLink) -> #core::Result<()>,
+            ) -> #core::Result<()> {
+                ::core::unreachable!()
+            }
+        }
+    }
+}
+
+fn named_fields(input: &DeriveInput) -> impl Iterator<Item = &syn::Field> {
+    let fields = match &input.data {
+        Data::Struct(data) => Some(data.fields.iter()),
+        Data::Enum(_) | Data::Union(_) => None,
+    };
+    fields.into_iter().flatten()
+}

@@ -1,0 +1,68 @@
+//! Structs: their fields one after the other.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+use super::record::Bodies;
+use crate::record::model::{Codec, Field, Fields};
+
+pub(super) fn bodies(ident: &Ident, fields: &Fields) -> Bodies {
+    let all = &fields.fields;
+    let sizes = all.iter().map(Field::fixed_size);
+    let encode = all.iter().map(|field| field.encode(&of_self(field)));
+    let decode = fields.constructor(Field::decode);
+    let duplicate = fields.constructor(|field| field.duplicate(&of_self(field)));
+    Bodies {
+        fixed_size: quote!(::flott::plumbing::core::record::fixed_sum(&[#(#sizes),*])),
+        schema: fields.schema(ident),
+        encode: quote!(#(#encode;)*),
+        decode: quote!(::core::result::Result::Ok(Self #decode)),
+        duplicate: quote!(Self #duplicate),
+        fixed: fields.may_be_fixed().then(|| (encode_fixed(all), decode_fixed(fields))),
+        event_time: fields.event_time.map(|time| {
+            let member = &all[time.at].member;
+            let time = time.unit.converted(&quote!(self.#member));
+            quote!(::core::option::Option::Some(#time))
+        }),
+        key_hash: newtype(all).map(|field| {
+            let key_hash = field.function("key_hash");
+            let value = of_self(field);
+            quote!(#key_hash(#value))
+        }),
+    }
+}
+
+fn of_self(field: &Field) -> TokenStream {
+    let member = &field.member;
+    quote!(&self.#member)
+}
+
+/// The field of a newtype. It hashes as the type it wraps, so that a key can be given a name without moving.
+fn newtype(fields: &[Field]) -> Option<&Field> {
+    match fields {
+        [field] if field.codec == Codec::Record => Some(field),
+        _ => None,
+    }
+}
+
+fn encode_fixed(fields: &[Field]) -> TokenStream {
+    let parts = fields.iter().map(|field| {
+        let (size, encode, value) = (field.size(), field.function("encode_fixed"), of_self(field));
+        quote! {
+            let (head, out) = out.split_at_mut(#size);
+            #encode(#value, head);
+        }
+    });
+    quote! {
+        #(#parts)*
+        ::core::debug_assert!(out.is_empty());
+    }
+}
+
+fn decode_fixed(fields: &Fields) -> TokenStream {
+    let constructor = fields.constructor(|field| {
+        let (size, decode) = (field.size(), field.function("decode_fixed"));
+        quote!(#decode(::flott::plumbing::core::record::take(&mut input, #size)?)?)
+    });
+    quote!(::core::result::Result::Ok(Self #constructor))
+}

@@ -1,0 +1,10 @@
+//! `#[derive(Record)]`.
+
+mod attr;
+mod derive;
+mod expand;
+mod fallback;
+mod model;
+mod valid;
+
+pub(crate) use derive::derive;
