@@ -79,11 +79,10 @@ impl KafkaClient {
     }
 
     /// Repeats `attempt` until it succeeds, cannot succeed, or the patience is over.
-    pub(super) async fn persist<T>(
-        &self,
-        what: &str,
-        attempt: impl AsyncFn() -> Result<T, Failure>,
-    ) -> Result<T> {
+    pub(super) async fn persist<T, Attempt>(&self, what: &str, attempt: impl Fn() -> Attempt) -> Result<T>
+    where
+        Attempt: Future<Output = Result<T, Failure>>,
+    {
         let mut last = Error::new(ErrorKind::Unreachable, "no answer yet");
         let work = async {
             let mut pause = PAUSE_FIRST;

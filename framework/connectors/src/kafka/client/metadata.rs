@@ -52,7 +52,7 @@ impl KafkaClient {
     /// When no broker can be reached in time.
     pub async fn metadata(&self, topics: Option<&[&str]>) -> Result<ClusterMetadata> {
         let request = metadata_request(topics);
-        self.persist("read metadata", async || {
+        self.persist("read metadata", || async {
             let answer = self.ask_any(&request, METADATA_VERSION_MAX).await?;
             let metadata = ClusterMetadata::read(&answer)?;
             match metadata.brokers.is_empty() {
@@ -85,7 +85,7 @@ impl KafkaClient {
                 names.iter().map(|&name| StrBytes::from_static_str(name)).collect(),
             ));
         let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        self.persist("read broker settings", async || {
+        self.persist("read broker settings", || async {
             let answer = self.ask(address, &request, DESCRIBE_CONFIGS_VERSION_MAX).await?;
             let settings = answer.results.iter().flat_map(|result| &result.configs).filter_map(|setting| {
                 Some((setting.name.as_str().to_owned(), setting.value.as_ref()?.as_str().to_owned()))

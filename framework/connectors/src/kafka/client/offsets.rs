@@ -64,7 +64,7 @@ impl KafkaClient {
             .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
             .with_require_stable(is_stable)
             .with_topics(Some(fetch_topics(partitions)));
-        self.persist(&what, async || {
+        self.persist(&what, || async {
             let answer = self.ask_coordinator(kind, group, &request, OFFSET_FETCH_VERSION).await?;
             self.check_coordinator(kind, group, KafkaCode(answer.error_code), &what)?;
             let mut committed = BTreeMap::new();
@@ -103,7 +103,7 @@ impl KafkaClient {
         partitions: &BTreeSet<(String, i32)>,
         at: OffsetAt,
     ) -> Result<BTreeMap<(String, i32), Option<i64>>> {
-        self.persist("list offsets", async || {
+        self.persist("list offsets", || async {
             let mut offsets = BTreeMap::new();
             for (address, partitions) in self.by_leader(partitions).await? {
                 let request = list_offsets_request(&partitions, at);

@@ -46,7 +46,7 @@ impl KafkaClient {
     ) -> Result<RecordFate> {
         let key = (topic.to_owned(), partition);
         let request = fetch_request(topic, partition, offset);
-        self.persist(&format!("look up record {topic}/{partition}/{offset}"), async || {
+        self.persist(&format!("look up record {topic}/{partition}/{offset}"), || async {
             let metadata = self.metadata(Some(&[topic])).await.map_err(Failure::Stop)?;
             let address = match metadata.leader(topic, partition) {
                 Err(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION) => return Ok(RecordFate::Gone),

@@ -132,7 +132,7 @@ impl KafkaClient {
     ) -> Result<BTreeMap<String, Option<TransactionDescription>>> {
         let found = tokio::sync::Mutex::new(BTreeMap::new());
         let what = format!("describe transactions {}", abridged(ids));
-        self.persist(&what, async || {
+        self.persist(&what, || async {
             let mut found = found.lock().await;
             let missing: Vec<_> = ids.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
             self.locate(CoordinatorKind::Transaction, &missing).await?;
@@ -169,7 +169,7 @@ impl KafkaClient {
             .with_producer_id(ProducerId(producer.id))
             .with_producer_epoch(producer.epoch)
             .with_committed(commits);
-        self.persist(&what, async || {
+        self.persist(&what, || async {
             let kind = CoordinatorKind::Transaction;
             let answer = self.ask_coordinator(kind, id, &request, END_TXN_VERSION_MAX).await?;
             let code = KafkaCode(answer.error_code);
@@ -191,7 +191,7 @@ impl KafkaClient {
             .with_transaction_timeout_ms(timeout_ms)
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1);
-        self.persist(&what, async || {
+        self.persist(&what, || async {
             let kind = CoordinatorKind::Transaction;
             let answer = self.ask_coordinator(kind, id, &request, INIT_PRODUCER_ID_VERSION_MAX).await?;
             let code = KafkaCode(answer.error_code);
@@ -225,7 +225,7 @@ impl KafkaClient {
         request: &ListTransactionsRequest,
     ) -> Result<Vec<ListedTransaction>> {
         let what = format!("list transactions at {address}");
-        self.persist(&what, async || {
+        self.persist(&what, || async {
             let answer = self.ask(address, request, LIST_TRANSACTIONS_VERSION_MAX).await?;
             match KafkaCode(answer.error_code) {
                 KafkaCode::NONE => Ok(answer.transaction_states),

@@ -88,3 +88,14 @@ async fn read_marker(
     let first = committed.into_values().next();
     Ok(first.map_or(MarkerReading::Absent, |found| MarkerReading::of(found.offset, &found.metadata)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settlement_can_be_spawned() {
+        fn is_send<T: Send>(_: impl FnOnce(&'static KafkaClient, SettlementRequest) -> T) {}
+        is_send(settle);
+    }
+}

@@ -1,0 +1,99 @@
+//! TLS and logins against a real broker.
+
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+
+use flott_connectors::kafka::client::{ClientSettings, KafkaClient};
+use flott_core::{ErrorKind, Result};
+
+use crate::bench_brokers::{availability_or_reason, free_port, own_broker};
+
+const PASSWORD: &str = "geheim-geheim";
+
+/// The broker's certificate for `localhost` and itself as its authority, by Java's own tool.
+fn certificate(directory: &Path) -> (String, String) {
+    let store = directory.join("broker.p12");
+    let pem = directory.join("ca.pem");
+    let keytool = |arguments: &[&str]| {
+        let status = Command::new("keytool")
+            .args(arguments)
+            .args(["-alias", "broker", "-storepass", PASSWORD, "-keystore"])
+            .arg(&store)
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    };
+    keytool(&["-genkeypair", "-keyalg", "RSA", "-dname", "CN=localhost", "-ext", "SAN=dns:localhost", "-validity", "30"]);
+    keytool(&["-exportcert", "-rfc", "-file", pem.to_str().unwrap()]);
+    (store.display().to_string(), pem.display().to_string())
+}
+
+async fn ask(pairs: &[(&str, &str)]) -> Result<Option<String>> {
+    let properties: BTreeMap<_, _> =
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let settings = ClientSettings::from_properties(&properties)?.with_patience(Duration::from_secs(5));
+    KafkaClient::new(settings)?.cluster_id().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
+    if !availability_or_reason() {
+        return;
+    }
+    let keys = tempfile::tempdir().unwrap();
+    let (store, authority) = certificate(keys.path());
+    let (plain, secure, controller) = (free_port(), free_port(), free_port());
+    let jaas = |module: &str, users: &str| {
+        format!("org.apache.kafka.common.security.{module} required username=\"flott\" password=\"{PASSWORD}\"{users};")
+    };
+    let started = own_broker(|settings| {
+        settings
+            .port(plain)
+            .property("controller.quorum.voters", format!("1@127.0.0.1:{controller}"))
+            .property(
+                "listeners",
+                format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{secure},CONTROLLER://127.0.0.1:{controller}"),
+            )
+            .property("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{secure}"))
+            .property(
+                "listener.security.protocol.map",
+                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+            )
+            .property("ssl.keystore.location", store)
+            .property("ssl.keystore.password", PASSWORD)
+            .property("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
+            .property(
+                "listener.name.sasl_ssl.plain.sasl.jaas.config",
+                jaas("plain.PlainLoginModule", &format!(" user_flott=\"{PASSWORD}\"")),
+            )
+            .property("listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config", jaas("scram.ScramLoginModule", ""))
+            .property("listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config", jaas("scram.ScramLoginModule", ""))
+    });
+    let Some((broker, _directory)) = started else { return };
+    crate::bench_brokers::add_scram_user(broker.bootstrap(), "flott", PASSWORD).await;
+    let bootstrap = format!("localhost:{secure}");
+
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let with = |change: &[(&'static str, &'static str)]| {
+            let mut pairs = vec![
+                ("bootstrap.servers", bootstrap.as_str()),
+                ("security.protocol", "SASL_SSL"),
+                ("ssl.ca.location", authority.as_str()),
+                ("sasl.mechanism", mechanism),
+                ("sasl.username", "flott"),
+                ("sasl.password", PASSWORD),
+            ];
+            pairs.retain(|(key, _)| change.iter().all(|(changed, _)| changed != key));
+            pairs.extend(change);
+            pairs
+        };
+        assert!(ask(&with(&[])).await.unwrap().is_some(), "{mechanism}");
+        let error = ask(&with(&[("sasl.password", "wrong")])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings, "{error}");
+        assert!(error.to_string().contains("check sasl.mechanism"), "{error}");
+
+        let unknown_authority = ask(&with(&[("ssl.ca.location", "probe")])).await.unwrap_err();
+        assert_eq!(unknown_authority.kind(), ErrorKind::Settings, "{unknown_authority}");
+        let unverified = [("ssl.ca.location", "probe"), ("enable.ssl.certificate.verification", "false")];
+        assert!(ask(&with(&unverified)).await.unwrap().is_some());
+    }
+}
