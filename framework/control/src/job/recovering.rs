@@ -94,10 +94,11 @@ impl<S> JobMaster<S> {
             closing.on_settle_failed(now, failure);
             return;
         }
-        if !matches!(&self.state, State::Recovering(recovery) if recovery.settlement.is_running()) {
+        let State::Recovering(recovery) = &mut self.state else {
             return;
-        }
-        if let Some(at) = self.retry_recovery(now, failure, out)
+        };
+        if recovery.settlement.on_settled()
+            && let Some(at) = self.retry_recovery(now, failure, out)
             && let State::Recovering(recovery) = &mut self.state
         {
             recovery.settlement.retry_at(at);
@@ -111,10 +112,14 @@ impl<S> JobMaster<S> {
         failure: Failure,
         out: &mut Vec<Action<S>>,
     ) -> Option<MonotonicTime> {
+        let State::Recovering(recovery) = &self.state else {
+            return None;
+        };
+        let settlement = recovery.settlement.clone();
         let retry_at = self.restart_after(now, &failure);
         match retry_at {
             Some(restart_at) => out.push(Action::ReportRestart { failure, restart_at }),
-            None => self.close(now, JobStatus::Failed, Some(failure), Settlement::done(self.generation)),
+            None => self.close(now, JobStatus::Failed, Some(failure), settlement),
         }
         retry_at
     }

@@ -50,3 +50,26 @@ impl Default for JobSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::{
+        IntoDeserializer,
+        value::{Error, MapDeserializer},
+    };
+
+    use super::*;
+
+    fn parse(key: &str) -> Result<RestartSettings, Error> {
+        let entries: [(&str, u32); 1] = [(key, 3)];
+        let map: MapDeserializer<'_, _, Error> = MapDeserializer::new(entries.into_iter());
+        RestartSettings::deserialize(map.into_deserializer())
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default_and_what_is_unknown_is_an_error() {
+        let expected = RestartSettings { jitter: 3.0, ..RestartSettings::default() };
+        assert_eq!(parse("jitter"), Ok(expected));
+        assert!(parse("jiter").unwrap_err().to_string().contains("unknown field `jiter`"));
+    }
+}

@@ -43,7 +43,7 @@ impl Settlement {
         })
     }
 
-    /// The driver is done. Returns whether it was asked.
+    /// The driver has answered and nothing more is to be asked. Returns whether it was asked before.
     pub(super) fn on_settled(&mut self) -> bool {
         std::mem::replace(&mut self.step, Step::Done) == Step::Running
     }

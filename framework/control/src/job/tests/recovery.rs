@@ -244,3 +244,19 @@ fn a_failure_without_a_task_names_none() {
     let late = Fact::TaskRunning { attempt: ONE, task: task(0, 0) };
     assert_eq!(job.fact(late), []);
 }
+
+#[test]
+fn giving_up_between_attempts_still_awaits_the_settling() {
+    let restart_settings = RestartSettings { attempts_max: Some(1), ..RestartSettings::default() };
+    let settings = JobSettings { restart: restart_settings, ..JobSettings::default() };
+    let mut job = Job::with(settings, History::default()).started();
+    job.raised(1);
+    job.settled(None);
+    job.lost(A);
+    job.gone(ONE, B);
+    let failure = Failure::new(ErrorKind::Transient, "store away");
+    assert_eq!(job.fact(Fact::GenerationNotRaised { failure: failure.clone() }), []);
+    assert_eq!(job.master.status(), JobStatus::Failing);
+    let finished = Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) };
+    assert_eq!(job.settled(None), [finished]);
+}
