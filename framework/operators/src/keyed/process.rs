@@ -1,0 +1,145 @@
+//! Runs a user-written operator on a keyed stream.
+
+use std::any::Any;
+
+use flott_core::{
+    Batch, CheckpointId, EventTime, Key, ProcessingTime, Result, Watermark,
+    operator::{Operator, OperatorContext, Output, SideLink, TaskEvent},
+    snapshot::OperatorSnapshot,
+    state::{StateBackend, StateBinder},
+};
+
+use super::{BatchKeys, prefetch_range};
+use crate::function::{Context, ProcessFunction, TimerKind};
+
+/// A [`ProcessFunction`] as an operator: gives it one record after the other with its key's state, and calls it back
+/// when timers fire.
+///
+/// Timers fire in order of time, event-time timers when the watermark reaches them, processing-time timers at the first
+/// tick at or after them. One that a callback registers fires in the same go if it is due. At the end of the input the
+/// watermark becomes [`Watermark::MAX`], so that every event-time timer fires; processing-time timers that are not due
+/// never do, as in Flink. A callback that always sets the next event-time timer must therefore stop when it sees
+/// `context.watermark == Watermark::MAX`, or the job does not end.
+///
+/// After a restore the watermark starts at [`Watermark::MIN`] and the timers are those of the checkpoint.
+pub struct KeyedProcess<K, F, S, B> {
+    pub(super) function: F,
+    key: S,
+    backend: B,
+    keys: BatchKeys<K>,
+    pub(super) watermark: Watermark,
+    pub(super) processing_time: ProcessingTime,
+    /// The earliest processing-time timer. Kept, since looking it up needs `&mut`.
+    next_tick: Option<ProcessingTime>,
+    pub(super) times: Vec<i64>,
+}
+
+impl<K: Key, F: ProcessFunction<K>, S, B> KeyedProcess<K, F, S, B>
+where
+    S: Fn(&F::In) -> K + Send,
+    B: StateBackend,
+{
+    /// Runs `function` on the keys that `key` finds in its records, with its state in `backend`.
+    pub fn new(function: F, key: S, backend: B) -> Self {
+        Self {
+            function,
+            key,
+            backend,
+            keys: BatchKeys::default(),
+            watermark: Watermark::MIN,
+            processing_time: ProcessingTime::default(),
+            next_tick: None,
+            times: Vec::new(),
+        }
+    }
+
+    fn process_each(&mut self, batch: &mut Batch<F::In>, out: &mut Output<F::Out>) -> Result<()> {
+        let (keys, len) = (self.keys.as_slice(), batch.len());
+        let mut context = Context {
+            event_time: EventTime::MIN,
+            watermark: self.watermark,
+            processing_time: self.processing_time,
+        };
+        for (at, (record, time)) in batch.drain().enumerate() {
+            if let Some(range) = prefetch_range(at, len) {
+                self.function.visit_states(&mut |state| state.prefetch(range.clone()));
+            }
+            context.event_time = time;
+            out.set_time(time);
+            self.function.select(at, time);
+            self.function.process(&keys[at], record, &context, out)?;
+        }
+        Ok(())
+    }
+
+    fn look_up_next_tick(&mut self) {
+        let next = self.earliest(TimerKind::ProcessingTime);
+        self.next_tick = next.map(|(time, _)| ProcessingTime(time));
+    }
+}
+
+impl<K: Key, F: ProcessFunction<K>, S, B> Operator for KeyedProcess<K, F, S, B>
+where
+    S: Fn(&F::In) -> K + Send,
+    B: StateBackend,
+{
+    type In = F::In;
+    type Out = F::Out;
+
+    fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
+        let (key_groups, max_parallelism) = (context.key_groups(), context.max_parallelism);
+        let (backend, restored) = (&mut self.backend, &mut context.restored);
+        self.function.bind::<K, B>(&mut StateBinder { backend, restored, key_groups, max_parallelism })?;
+        self.look_up_next_tick();
+        Ok(())
+    }
+
+    fn process(&mut self, batch: &mut Batch<F::In>, out: &mut Output<F::Out>) -> Result<()> {
+        self.keys.fill(batch.records.iter().map(&self.key));
+        let keys = &self.keys;
+        self.function.visit_states(&mut |state| state.begin_batch(keys.share()));
+        let result = self.process_each(batch, out);
+        self.function.visit_states(&mut |state| state.end_batch());
+        self.look_up_next_tick();
+        result
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output<F::Out>) -> Result<()> {
+        self.watermark = watermark;
+        self.fire(TimerKind::EventTime, watermark.0.0, out)?;
+        self.look_up_next_tick();
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: TaskEvent, out: &mut Output<F::Out>) -> Result<()> {
+        if let TaskEvent::Tick(time) = event {
+            self.processing_time = time.processing_time;
+            if self.next_tick.is_some_and(|next| next <= time.processing_time) {
+                self.fire(TimerKind::ProcessingTime, time.processing_time.0, out)?;
+                self.look_up_next_tick();
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
+        let mut states = Vec::new();
+        self.function.visit_states(&mut |state| states.push(state.snapshot()));
+        Ok(OperatorSnapshot { states })
+    }
+
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        self.next_tick
+    }
+
+    fn bind_side_output(&mut self, name: &str, downstream: Box<dyn Any + Send>) -> Result<()> {
+        self.function.bind_side_output(name, downstream)
+    }
+
+    fn visit_side_outputs(
+        &mut self,
+        visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
+    ) -> Result<()> {
+        self.function.visit_side_outputs(visitor)
+    }
+}
