@@ -59,6 +59,9 @@ pub struct OperatorMetrics {
     pub records_dropped: AtomicU64,
     /// The last watermark, in milliseconds.
     pub watermark: AtomicI64,
+    /// For a sink: the newest checkpoint whose output, and that of all before it, is visible. Zero for none. The job
+    /// ends only when every sink says so of the last checkpoint.
+    pub committed_checkpoint: AtomicU64,
 }
 
 impl Default for OperatorMetrics {
@@ -68,6 +71,7 @@ impl Default for OperatorMetrics {
             records_out: AtomicU64::new(0),
             records_dropped: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
+            committed_checkpoint: AtomicU64::new(0),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::{
     snapshot::WriteList,
 };
 
+/// Name of the list state in which a sink keeps its committables. The JobManager reads it to settle them.
+pub const COMMITTABLES_STATE: &str = "committables";
+
 /// What a sink promises when the job is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,6 +84,12 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// Fails the task.
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<()>;
+
+    /// Whether the output of all checkpoints up to this one, for which [`Self::commit`] was called, is visible. A writer
+    /// that commits in the background says no until it is.
+    fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
+        true
+    }
 
     /// Looks after background work: delivery reports, commits. Called often.
     ///

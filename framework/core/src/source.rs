@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     element::Batch,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     id::{CheckpointId, OperatorUid, SubtaskIndex},
     operator::{OperatorMetrics, StepTime},
     record::Record,
 };
+
+/// Name of the list state in which a source keeps the splits of its reader, one [`Split::encode`] per item. The
+/// JobManager reads it to hand the splits out again.
+pub const SPLITS_STATE: &str = "splits";
 
 /// A part of an external system that one reader reads, with how far it has been read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,28 @@ pub struct Split {
     pub id: String,
     /// Position and bounds, in the source's own encoding.
     pub state: Vec<u8>,
+}
+
+impl Split {
+    /// The split as an item of [`SPLITS_STATE`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.id.encode(&mut bytes);
+        self.state.encode(&mut bytes);
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] when it is damaged.
+    pub fn decode(mut bytes: &[u8]) -> Result<Self> {
+        let damaged = |error| Error::new(ErrorKind::State, format!("a source split is damaged: {error}"));
+        let id = String::decode(&mut bytes).map_err(damaged)?;
+        let state = Vec::decode(&mut bytes).map_err(damaged)?;
+        Ok(Self { id, state })
+    }
 }
 
 /// What a look at the external system found.
@@ -137,4 +163,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// What it reads, for people: `Kafka topic payments`.
     fn description(&self) -> String;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_read_as_they_were_written() {
+        let split = Split { id: "payments-3".into(), state: vec![1, 2, 3] };
+        assert_eq!(Split::decode(&split.encode()).unwrap(), split);
+        assert_eq!(Split::decode(&[9]).unwrap_err().kind(), ErrorKind::State);
+    }
 }
