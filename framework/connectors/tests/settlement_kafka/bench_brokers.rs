@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    net::TcpListener,
+    process::Command,
     sync::OnceLock,
     time::{Duration, SystemTime},
 };
@@ -38,7 +40,7 @@ fn settings(directory: &tempfile::TempDir) -> BrokerSettings {
         .property("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200")
 }
 
-fn libraries() -> Option<&'static KafkaLibraries> {
+pub(crate) fn libraries() -> Option<&'static KafkaLibraries> {
     availability().libraries().inspect_err(|reason| eprintln!("no Kafka: {reason}")).ok()
 }
 
@@ -84,4 +86,27 @@ pub(crate) fn read_committed(bootstrap: &str, topic: &str) -> Vec<String> {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Gives `user` a password for a SCRAM mechanism, by Kafka's own tool.
+pub(crate) fn add_scram_user(bootstrap: &str, mechanism: &str, user: &str, password: &str) {
+    let added = Command::new("java")
+        .arg("-cp")
+        .arg(libraries().unwrap().directory().join("*"))
+        .args(["kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, "--alter", "--add-config"])
+        .args([
+            &format!("{mechanism}=[password={password}]"),
+            "--entity-type",
+            "users",
+            "--entity-name",
+            user,
+        ])
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+}
+
+/// A port on which nothing listens now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

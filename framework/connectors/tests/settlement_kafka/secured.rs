@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 use flott_connectors::kafka::client::{ClientSettings, KafkaClient};
 use flott_core::{ErrorKind, Result};
 
-use crate::bench_brokers::{availability_or_reason, free_port, own_broker};
+use crate::bench_brokers::{add_scram_user, free_port, libraries, own_broker};
 
 const PASSWORD: &str = "geheim-geheim";
 
@@ -22,7 +22,17 @@ fn certificate(directory: &Path) -> (String, String) {
             .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
     };
-    keytool(&["-genkeypair", "-keyalg", "RSA", "-dname", "CN=localhost", "-ext", "SAN=dns:localhost", "-validity", "30"]);
+    keytool(&[
+        "-genkeypair",
+        "-keyalg",
+        "RSA",
+        "-dname",
+        "CN=localhost",
+        "-ext",
+        "SAN=dns:localhost",
+        "-validity",
+        "30",
+    ]);
     keytool(&["-exportcert", "-rfc", "-file", pem.to_str().unwrap()]);
     (store.display().to_string(), pem.display().to_string())
 }
@@ -36,14 +46,16 @@ async fn ask(pairs: &[(&str, &str)]) -> Result<Option<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
-    if !availability_or_reason() {
+    if libraries().is_none() {
         return;
     }
     let keys = tempfile::tempdir().unwrap();
     let (store, authority) = certificate(keys.path());
     let (plain, secure, controller) = (free_port(), free_port(), free_port());
     let jaas = |module: &str, users: &str| {
-        format!("org.apache.kafka.common.security.{module} required username=\"flott\" password=\"{PASSWORD}\"{users};")
+        format!(
+            "org.apache.kafka.common.security.{module} required username=\"flott\" password=\"{PASSWORD}\"{users};"
+        )
     };
     let started = own_broker(|settings| {
         settings
@@ -51,7 +63,7 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
             .property("controller.quorum.voters", format!("1@127.0.0.1:{controller}"))
             .property(
                 "listeners",
-                format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{secure},CONTROLLER://127.0.0.1:{controller}"),
+                format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}"),
             )
             .property("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{secure}"))
             .property(
@@ -69,7 +81,9 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
             .property("listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config", jaas("scram.ScramLoginModule", ""))
     });
     let Some((broker, _directory)) = started else { return };
-    crate::bench_brokers::add_scram_user(broker.bootstrap(), "flott", PASSWORD).await;
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        add_scram_user(broker.bootstrap(), mechanism, "flott", PASSWORD);
+    }
     let bootstrap = format!("localhost:{secure}");
 
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
@@ -95,5 +109,13 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
         assert_eq!(unknown_authority.kind(), ErrorKind::Settings, "{unknown_authority}");
         let unverified = [("ssl.ca.location", "probe"), ("enable.ssl.certificate.verification", "false")];
         assert!(ask(&with(&unverified)).await.unwrap().is_some());
+
+        let by_address = format!("127.0.0.1:{secure}");
+        let mut pairs = with(&[]);
+        pairs[0].1 = &by_address;
+        let other_name = ask(&pairs).await.unwrap_err();
+        assert_eq!(other_name.kind(), ErrorKind::Settings, "{other_name}");
+        pairs.push(("ssl.endpoint.identification.algorithm", "none"));
+        assert!(ask(&pairs).await.unwrap().is_some());
     }
 }

@@ -111,7 +111,7 @@ async fn a_loss_is_named_exactly_and_also_the_second_time() {
     wait_until_aborted(&sink.client, &sink.id(1, 0)).await;
 
     for cause in [LossCause::TimedOut, LossCause::Fenced] {
-        let report = settle(&sink.client, sink.request(5, &[listed.clone()])).await.unwrap();
+        let report = settle(&sink.client, sink.request(5, std::slice::from_ref(&listed))).await.unwrap();
         assert_eq!((report.lost.len(), report.unknown.len(), report.lost_records()), (1, 0, 4));
         assert_eq!(report.lost[0].cause, cause, "the second time its record is the only witness left");
         let error = report.verdict(STRICT).unwrap_err();

@@ -82,7 +82,7 @@ impl Slot {
             .unwrap();
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&self.topic, 0, Offset::Offset(checkpoint as i64)).unwrap();
-        offsets.elements()[0].set_metadata(&marker.encode());
+        offsets.elements()[0].set_metadata(marker.encode());
         let group = consumer.group_metadata().unwrap();
         self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).unwrap();
     }

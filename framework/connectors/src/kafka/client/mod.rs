@@ -4,7 +4,7 @@
 //! One request is in flight per connection; frames are bounded before they are allocated; every call ends within the
 //! client's patience. An answer that means "later" or "elsewhere" is retried, every other answer is handed back.
 //!
-//! Start reading at [`KafkaClient`]. [`frame`] and [`scram`] are pure; [`connection`] and [`pool`] do the I/O.
+//! Start reading at [`KafkaClient`]. `frame` and `scram` are pure; `connection` and `pool` do the I/O.
 
 mod code;
 mod connection;

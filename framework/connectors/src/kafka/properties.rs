@@ -1,0 +1,79 @@
+//! librdkafka's properties: ours, the user's, and which may not be changed.
+
+use std::collections::BTreeMap;
+
+use flott_core::{Error, ErrorKind, Result};
+use rdkafka::ClientConfig;
+
+/// Properties that a user gave, brokers included.
+#[derive(Clone)]
+pub(super) struct Properties {
+    given: BTreeMap<String, String>,
+}
+
+/// A property that is ours alone, with what to use instead.
+pub(super) type Reserved = (&'static str, &'static str);
+
+impl Properties {
+    pub(super) fn new(brokers: impl Into<String>) -> Self {
+        Self { given: BTreeMap::from([("bootstrap.servers".to_owned(), brokers.into())]) }
+    }
+
+    pub(super) fn set(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.given.insert(key.into(), value.into());
+    }
+
+    /// The brokers, for messages.
+    pub(super) fn brokers(&self) -> &str {
+        self.given.get("bootstrap.servers").map_or("", String::as_str)
+    }
+
+    pub(super) fn given(&self) -> &BTreeMap<String, String> {
+        &self.given
+    }
+
+    /// `defaults`, overridden by what the user gave, overridden by `fixed`.
+    pub(super) fn client_config(
+        &self,
+        defaults: &[(&str, &str)],
+        fixed: &[(&str, &str)],
+        reserved: &[Reserved],
+    ) -> Result<ClientConfig> {
+        for (key, instead) in reserved {
+            if self.given.contains_key(*key) {
+                let text = format!("Kafka property {key} cannot be set: {instead}");
+                return Err(Error::new(ErrorKind::Settings, text));
+            }
+        }
+        let mut config = ClientConfig::new();
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        for (key, value) in &self.given {
+            config.set(key, value);
+        }
+        for (key, value) in fixed {
+            config.set(*key, *value);
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_override_defaults_and_not_what_is_reserved() {
+        let mut properties = Properties::new("a:1");
+        properties.set("linger.ms", "7");
+        let reserved = [("acks", "it follows from the guarantee")];
+        let config = properties.client_config(&[("linger.ms", "5"), ("x", "1")], &[("y", "2")], &reserved).unwrap();
+        let read = |key| config.get(key).unwrap();
+        assert_eq!([read("bootstrap.servers"), read("linger.ms"), read("x"), read("y")], ["a:1", "7", "1", "2"]);
+        properties.set("acks", "0");
+        let error = properties.client_config(&[], &[], &reserved).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        assert!(error.to_string().contains("acks") && error.to_string().contains("follows"), "{error}");
+    }
+}

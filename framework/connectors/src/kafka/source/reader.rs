@@ -1,0 +1,259 @@
+//! Reads partitions without blocking.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use flott_core::{
+    BATCH_RECORDS_MAX, Batch, CheckpointId, Error, ErrorKind, EventTime, MonotonicTime, Record, Result,
+    operator::{OperatorMetrics, StepTime},
+    source::{SourceOutput, SourceReader, SourceStatus, Split},
+};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    types::RDKafkaErrorCode,
+};
+
+use super::{Poison, decoder::Decoder, settings::SourceSettings, split::PartitionSplit};
+use crate::kafka::{
+    failure::{code_failure, failure},
+    message::KafkaMessage,
+    native::{BatchConsumer, Consumed},
+};
+
+/// How often the client's own events (logs, errors, results of commits) are served.
+const EVENTS_INTERVAL: Duration = Duration::from_millis(100);
+/// Checkpoints whose offsets are kept until they are complete.
+const SNAPSHOTS_MAX: usize = 64;
+
+pub(super) struct KafkaReader<T> {
+    settings: SourceSettings,
+    consumer: BatchConsumer,
+    intake: Intake<T>,
+    has_all_splits: bool,
+    /// Splits whose end has been reported.
+    reported: Vec<bool>,
+    events_served: MonotonicTime,
+    snapshots: BTreeMap<CheckpointId, Vec<(i32, i64)>>,
+}
+
+/// What a message meets on its way in.
+struct Intake<T> {
+    decoder: Decoder<T>,
+    poison: Poison,
+    metrics: Arc<OperatorMetrics>,
+    splits: Vec<PartitionSplit>,
+    /// Split by partition number.
+    by_partition: Vec<Option<usize>>,
+    batches: Vec<Batch<T>>,
+    touched: Vec<usize>,
+}
+
+impl<T: Record> KafkaReader<T> {
+    pub(super) fn new(
+        settings: SourceSettings,
+        decoder: Decoder<T>,
+        metrics: Arc<OperatorMetrics>,
+    ) -> Result<Self> {
+        let what = format!("Kafka topic {}", settings.topic);
+        let client: BaseConsumer =
+            settings.reader_config()?.create().map_err(|error| failure(&what, &error))?;
+        let consumer = BatchConsumer::new(client, &settings.topic)?;
+        let intake = Intake {
+            decoder,
+            poison: settings.poison,
+            metrics,
+            splits: Vec::new(),
+            by_partition: Vec::new(),
+            batches: Vec::new(),
+            touched: Vec::new(),
+        };
+        Ok(Self {
+            settings,
+            consumer,
+            intake,
+            has_all_splits: false,
+            reported: Vec::new(),
+            events_served: MonotonicTime::ZERO,
+            snapshots: BTreeMap::new(),
+        })
+    }
+
+    /// Reports splits that have ended and stops fetching them.
+    fn report_ended(&mut self, out: &mut dyn SourceOutput<T>) -> Result<()> {
+        for (index, split) in self.intake.splits.iter().enumerate() {
+            if split.is_ended() && !self.reported[index] {
+                self.reported[index] = true;
+                self.consumer.pause(split.partition)?;
+                out.split_ended(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn serve_events(&mut self, now: MonotonicTime) -> Result<()> {
+        if now.since(self.events_served) < EVENTS_INTERVAL {
+            return Ok(());
+        }
+        self.events_served = now;
+        match self.consumer.client().poll(Duration::ZERO) {
+            Some(Err(error)) => {
+                let failure = failure(format!("Kafka topic {}", self.settings.topic), &error);
+                // The client reconnects by itself; what only a person can mend ends the job.
+                if failure.kind() == ErrorKind::Settings {
+                    return Err(failure);
+                }
+                tracing::warn!(topic = %self.settings.topic, error = %failure, "trouble while reading");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: Record> SourceReader for KafkaReader<T> {
+    type Out = T;
+
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
+        for split in splits {
+            let split = PartitionSplit::decode(&split)?;
+            if split.topic != self.settings.topic {
+                let text = format!(
+                    "the checkpoint is of a source that reads topic {}, this one reads {}; give it another uid",
+                    split.topic, self.settings.topic
+                );
+                return Err(Error::new(ErrorKind::State, text));
+            }
+            if !split.is_ended() {
+                self.consumer.start(split.partition, split.next)?;
+            }
+            self.intake.add(split);
+            self.reported.push(false);
+        }
+        Ok(())
+    }
+
+    fn no_more_splits(&mut self) {
+        self.has_all_splits = true;
+    }
+
+    fn poll(&mut self, time: StepTime, out: &mut dyn SourceOutput<T>) -> Result<SourceStatus> {
+        self.serve_events(time.now)?;
+        self.report_ended(out)?;
+        if self.reported.iter().all(|&is_reported| is_reported) {
+            return Ok(if self.has_all_splits { SourceStatus::End } else { SourceStatus::Idle });
+        }
+        let intake = &mut self.intake;
+        let count = self.consumer.consume(BATCH_RECORDS_MAX, |consumed| intake.take(consumed))?;
+        for index in intake.touched.drain(..) {
+            let batch = &mut intake.batches[index];
+            out.batch(index, batch)?;
+            batch.clear();
+        }
+        self.report_ended(out)?;
+        Ok(if count > 0 { SourceStatus::More } else { SourceStatus::Idle })
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>> {
+        if self.settings.group.is_some() {
+            let offsets = self.intake.splits.iter().map(|split| (split.partition, split.next));
+            self.snapshots.insert(checkpoint, offsets.collect());
+            while self.snapshots.len() > SNAPSHOTS_MAX {
+                self.snapshots.pop_first();
+            }
+        }
+        Ok(self.intake.splits.iter().map(PartitionSplit::encode).collect())
+    }
+
+    fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        let later = self.snapshots.split_off(&checkpoint.next());
+        let Some((_, offsets)) = std::mem::replace(&mut self.snapshots, later).pop_last() else { return Ok(()) };
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in offsets.into_iter().filter(|&(_, next)| next >= 0) {
+            // Fails only for offsets that are not numbers.
+            let _ = list.add_partition_offset(&self.settings.topic, partition, Offset::Offset(next));
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.client().commit(&list, CommitMode::Async)
+        {
+            tracing::warn!(topic = %self.settings.topic, %error, "offsets could not be committed for monitoring");
+        }
+        Ok(())
+    }
+}
+
+impl<T: Record> Intake<T> {
+    fn add(&mut self, split: PartitionSplit) {
+        let partition = usize::try_from(split.partition).unwrap_or(0);
+        if self.by_partition.len() <= partition {
+            self.by_partition.resize(partition + 1, None);
+        }
+        self.by_partition[partition] = Some(self.splits.len());
+        self.splits.push(split);
+        self.batches.push(Batch::new());
+    }
+
+    fn index(&self, partition: i32) -> Option<usize> {
+        self.by_partition.get(usize::try_from(partition).ok()?).copied().flatten()
+    }
+
+    fn take(&mut self, consumed: Consumed<'_>) -> Result<()> {
+        match consumed {
+            Consumed::Message(message) => self.take_message(&message),
+            Consumed::EndOfPartition { partition, offset } => {
+                if let Some(index) = self.index(partition) {
+                    self.splits[index].advance(offset);
+                }
+                Ok(())
+            }
+            Consumed::Failed { partition, code, text } => self.fail(partition, code, &text),
+        }
+    }
+
+    fn take_message(&mut self, message: &KafkaMessage<'_>) -> Result<()> {
+        let Some(index) = self.index(message.partition) else { return Ok(()) };
+        let split = &mut self.splits[index];
+        if message.offset < split.next || split.is_ended() {
+            return Ok(());
+        }
+        if split.stop.is_some_and(|stop| message.offset >= stop) {
+            split.advance(message.offset);
+            return Ok(());
+        }
+        match self.decoder.decode(message) {
+            Ok(record) => {
+                let time = record.event_time().or(message.timestamp).unwrap_or(EventTime::MIN);
+                let batch = &mut self.batches[index];
+                if batch.is_empty() {
+                    self.touched.push(index);
+                }
+                batch.push(record, time);
+            }
+            Err(error) if self.poison == Poison::Fail => return Err(error),
+            Err(_) => {
+                self.metrics.records_dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.splits[index].next = message.offset + 1;
+        Ok(())
+    }
+
+    fn fail(&self, partition: i32, code: RDKafkaErrorCode, text: &str) -> Result<()> {
+        let next = self.index(partition).map(|index| &self.splits[index]);
+        let what = next.map_or_else(
+            || format!("partition {partition}"),
+            |split| format!("topic {}, partition {partition}, offset {}", split.topic, split.next),
+        );
+        if matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) {
+            let text = format!(
+                "{what}: this offset is not there (any more): {text}; records may have been deleted by retention. \
+                 Restore a newer checkpoint, or choose by `.on_missing_offset(…)` where to go on"
+            );
+            return Err(Error::new(ErrorKind::State, text));
+        }
+        Err(code_failure(what, code, text))
+    }
+}
