@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod errors;
-//mod main_fn;
+mod main_fn;
 mod names;
-//mod operator_impl;
+mod operator_impl;
 mod operator_struct;
 mod record;
 mod types;
@@ -74,8 +74,8 @@ pub fn derive_operator(input: TokenStream) -> TokenStream {
 /// After the record, a method takes any of `key: &Key`, `context: &Context` and `out: &mut Output<T>`, in any order.
 /// It returns `Result<()>` or nothing. An operator whose methods take no key works on keys of every type.
 #[proc_macro_attribute]
-pub fn operator(_arguments: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn operator(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    operator_impl::attribute(&arguments.into(), parse_macro_input!(item)).into()
 }
 
 /// Makes a function that declares a job the entry point of the job's binary.
@@ -89,6 +89,6 @@ pub fn operator(_arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `Params` is a `clap::Args` struct with serde's derives; it can be left out. The doc comment is what `--help` says
 /// about the job.
 #[proc_macro_attribute]
-pub fn main(_arguments: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    main_fn::attribute(&arguments.into(), &parse_macro_input!(item)).into()
 }

@@ -1,0 +1,9 @@
+//! `#[flott::main]`.
+
+mod attribute;
+mod expand;
+mod fallback;
+mod model;
+mod valid;
+
+pub(crate) use attribute::attribute;

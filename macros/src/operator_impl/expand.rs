@@ -1,0 +1,126 @@
+//! From model to tokens.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use super::{
+    frame::Frame,
+    model::{Argument, Method, Operator, Returns},
+};
+use crate::names;
+
+/// The implementation of `ProcessFunction`, and the check that every timer has its method.
+pub(super) fn operator(operator: &Operator) -> TokenStream {
+    let frame = Frame {
+        self_ty: &operator.self_ty,
+        generics: &operator.generics,
+        input: &operator.input,
+        output: operator.output.as_ref(),
+        key: operator.key.as_ref(),
+    };
+    let (check, timers) = (timer_check(operator), timers(operator));
+    if operator.generics.type_params().next().is_some() {
+        // Only a method can name the type parameters, so the check waits until the operator is used.
+        return frame.filled(&call(&operator.process), &quote!(const { #check } #timers));
+    }
+    let implementation = frame.filled(&call(&operator.process), &timers);
+    quote!(#implementation const _: () = #check;)
+}
+
+fn timers(operator: &Operator) -> TokenStream {
+    let self_ty = &operator.self_ty;
+    let calls = operator.timers.iter().map(|method| {
+        let (number, call) = (timer_number(method), call(method));
+        quote! {
+            if timer == <#self_ty>::#number {
+                return #call;
+            }
+        }
+    });
+    quote! {
+        #(#calls)*
+        ::core::panic!("there is no timer number {timer}")
+    }
+}
+
+/// Tells the derive which timers have a method.
+fn timer_check(operator: &Operator) -> TokenStream {
+    let (self_ty, check) = (&operator.self_ty, names::timer_check());
+    let numbers = operator.timers.iter().map(timer_number);
+    quote_spanned!(self_ty.span()=> <#self_ty>::#check(0 #(| 1 << <#self_ty>::#numbers)*))
+}
+
+/// The number of the timer that `method` is called for. It has the method's span, for the error that there is none.
+fn timer_number(method: &Method) -> Ident {
+    let name = method.ident.to_string();
+    let timer = name.strip_prefix(names::TIMER_METHOD_PREFIX).unwrap_or(&name);
+    names::timer_number(&format_ident!("{timer}", span = method.ident.span()))
+}
+
+fn call(method: &Method) -> TokenStream {
+    let ident = &method.ident;
+    let arguments = method.arguments.iter().map(|argument| match argument {
+        Argument::Record => quote!(record),
+        Argument::Key => quote!(key),
+        Argument::Context => quote!(context),
+        Argument::Output => quote!(out),
+    });
+    let call = quote!(Self::#ident(self #(, #arguments)*));
+    match method.returns {
+        Returns::Result => call,
+        Returns::ForeignResult => quote!(#call.map_err(::core::convert::Into::into)),
+        Returns::Nothing => quote!(::core::result::Result::Ok(#call)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator_impl::valid;
+
+    #[test]
+    fn the_expansion_is_what_one_would_write() {
+        let item = syn::parse_quote! {
+            impl Pass {
+                fn process(&mut self, record: u64, out: &mut Output<u64>) -> Result<()> {}
+                fn on_later(&mut self, key: &u64) {}
+            }
+        };
+        let model =
+            valid::operator(&TokenStream::new(), &item).unwrap_or_else(|wrong| panic!("{}", wrong.error));
+        let expected = quote! {
+            #[automatically_derived]
+            impl ::flott::plumbing::operators::function::ProcessFunction<u64> for Pass {
+                type In = u64;
+                type Out = u64;
+
+                #[inline]
+                fn process(
+                    &mut self,
+                    _key: &u64,
+                    record: Self::In,
+                    _context: &::flott::plumbing::operators::function::Context,
+                    out: &mut ::flott::plumbing::core::operator::Output<Self::Out>,
+                ) -> ::flott::plumbing::core::Result<()> {
+                    Self::process(self, record, out)
+                }
+
+                fn on_timer(
+                    &mut self,
+                    timer: usize,
+                    key: &u64,
+                    _context: &::flott::plumbing::operators::function::Context,
+                    _out: &mut ::flott::plumbing::core::operator::Output<Self::Out>,
+                ) -> ::flott::plumbing::core::Result<()> {
+                    if timer == <Pass>::__timer_field_later {
+                        return ::core::result::Result::Ok(Self::on_later(self, key));
+                    }
+                    ::core::panic!("there is no timer number {timer}")
+                }
+            }
+            const _: () = <Pass>::__derive_operator(0 | 1 << <Pass>::__timer_field_later);
+        };
+        assert_eq!(operator(&model).to_string(), expected.to_string());
+    }
+}

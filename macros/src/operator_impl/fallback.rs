@@ -1,0 +1,28 @@
+//! After a mistake: an implementation that only type-checks, so that the mistake is the one error shown.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{ItemImpl, Type, parse_quote};
+
+use super::{frame::Frame, valid::Mistakes};
+
+/// The mistakes as errors, and an implementation of `ProcessFunction` without content.
+pub(super) fn operator(mistakes: &Mistakes<'_>) -> TokenStream {
+    let errors = mistakes.error.to_compile_error();
+    let implementation = mistakes.item.map(|item| implementation(item, mistakes));
+    quote!(#errors #implementation)
+}
+
+fn implementation(item: &ItemImpl, mistakes: &Mistakes<'_>) -> TokenStream {
+    let nothing: Type = parse_quote!(());
+    let input = mistakes.input.as_ref().filter(|ty| !matches!(ty, Type::Reference(_) | Type::ImplTrait(_)));
+    let frame = Frame {
+        self_ty: &item.self_ty,
+        generics: &item.generics,
+        input: input.unwrap_or(&nothing),
+        output: mistakes.output.as_ref(),
+        key: mistakes.key.as_ref(),
+    };
+    let body = quote!(::core::unreachable!());
+    frame.filled(&body, &body)
+}
