@@ -9,6 +9,7 @@ pub mod function;
 pub mod fused;
 pub mod keyed;
 pub mod reduce;
+pub mod window;
 
 use flott_core::{Batch, Record, Result, operator::Output};
 

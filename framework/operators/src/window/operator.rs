@@ -1,0 +1,255 @@
+//! Keeps one accumulator per window and key, and fires windows when the watermark passes their end.
+
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+};
+
+use flott_core::{
+    Batch, CheckpointId, Error, EventTime, Key, Record, Result, Watermark,
+    operator::{Operator, OperatorContext, OperatorMetrics, Output, SideLink, SideOutput},
+    snapshot::OperatorSnapshot,
+    state::{StateBackend, StateBinder, StateDeclaration},
+};
+
+use super::{
+    Aggregate, TumblingWindows, Window,
+    tables::{Tables, add},
+};
+use crate::keyed::{BatchKeys, prefetch_range};
+
+/// Name of the side output for records that come too late for their window.
+pub const LATE: &str = "late";
+
+/// Aggregates the records of a key per window.
+///
+/// A window fires when the watermark reaches its last millisecond, and its results have that event time. Windows fire
+/// in order of time. A record is late when its window has fired and the allowed lateness is over; it goes to the side
+/// output [`LATE`] or, where nobody reads that, is counted in
+/// [`records_dropped`](OperatorMetrics::records_dropped).
+///
+/// With allowed lateness a fired window is kept until the lateness is over, and each record that still comes for it
+/// makes it fire again for that record's key.
+pub struct WindowOperator<K: Key, T: Record, A: Aggregate<K, T>, S, B> {
+    aggregate: A,
+    key: S,
+    backend: B,
+    progress: Progress,
+    tables: Option<Tables<K, A::Accumulator>>,
+    keys: BatchKeys<K>,
+    late: Late<T>,
+}
+
+impl<K, T, A, S, B> WindowOperator<K, T, A, S, B>
+where
+    K: Key,
+    T: Record,
+    A: Aggregate<K, T>,
+    S: Fn(&T) -> K + Send,
+    B: StateBackend,
+{
+    /// Aggregates by `aggregate` in `windows`, per key that `key` finds in the records, with state in `backend`.
+    pub fn new(windows: TumblingWindows, aggregate: A, key: S, backend: B) -> Self {
+        let progress = Progress { windows, watermark: Watermark::MIN };
+        let late = Late { side: SideOutput::default(), is_read: false, metrics: Arc::default() };
+        Self { aggregate, key, backend, progress, tables: None, keys: BatchKeys::default(), late }
+    }
+
+    /// The state that it keeps with these windows.
+    #[must_use]
+    pub fn declarations(windows: &TumblingWindows) -> Vec<StateDeclaration> {
+        Tables::<K, A::Accumulator>::declarations(windows)
+    }
+
+    fn add_each(&mut self, batch: &Batch<T>, out: &mut Output<A::Out>) -> Result<()> {
+        let Self { aggregate, progress, keys, late, .. } = self;
+        let tables = self.tables.as_mut().ok_or_else(not_open)?;
+        let mut window = Window { start: EventTime::MIN, end: EventTime::MIN };
+        let mut phase = Phase::Over;
+        for (at, record) in batch.records.iter().enumerate() {
+            if let Some(range) = prefetch_range(at, batch.len()) {
+                tables.open.prefetch(range);
+            }
+            let time = batch.time(at);
+            // Most records belong to the window of the record before.
+            if !window.contains(time) {
+                window = progress.window(time)?;
+                phase = progress.phase(window, tables);
+            }
+            let is_fired = match phase {
+                Phase::Open => false,
+                Phase::Over => {
+                    late.take(record, time);
+                    continue;
+                }
+                Phase::Fired => true,
+                Phase::PerKey => {
+                    tables.fired.as_mut().is_some_and(|fired| fired.get(window.start, at).is_some())
+                }
+            };
+            match &mut tables.fired {
+                Some(fired) if is_fired => {
+                    let accumulator = add(&mut **fired, aggregate, window, at, record, Record::duplicate);
+                    let result = aggregate.finish(&keys.as_slice()[at], window, accumulator);
+                    out.emit_at(result, window.max_time());
+                }
+                _ => add(&mut *tables.open, aggregate, window, at, record, |_| ()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fires the open windows that the watermark has reached.
+    fn fire(&mut self, out: &mut Output<A::Out>) -> Result<()> {
+        let Self { aggregate, progress: Progress { windows, watermark }, .. } = self;
+        let tables = self.tables.as_mut().ok_or_else(not_open)?;
+        while let Some(start) = tables.open.first_window() {
+            let window = windows.starting(start);
+            if !window.is_over(0, *watermark) {
+                break;
+            }
+            let is_kept = !window.is_over(windows.lateness_ms(), *watermark);
+            let mut kept = Vec::new();
+            tables.open.take_window(start, &mut |key, accumulator| {
+                if is_kept {
+                    kept.push((key.duplicate(), accumulator.duplicate()));
+                }
+                out.emit_at(aggregate.finish(key, window, accumulator), window.max_time());
+                Ok(())
+            })?;
+            tables.keep_fired(window, kept);
+        }
+        Ok(())
+    }
+
+    /// Forgets the fired windows whose lateness is over.
+    fn forget(&mut self) -> Result<()> {
+        let Progress { windows, watermark } = self.progress;
+        let tables = self.tables.as_mut().ok_or_else(not_open)?;
+        let Some(fired) = &mut tables.fired else { return Ok(()) };
+        let is_over = |start: &EventTime| windows.starting(*start).is_over(windows.lateness_ms(), watermark);
+        while let Some(start) = fired.first_window().filter(is_over) {
+            fired.take_window(start, &mut |_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+}
+
+impl<K, T, A, S, B> Operator for WindowOperator<K, T, A, S, B>
+where
+    K: Key,
+    T: Record,
+    A: Aggregate<K, T>,
+    S: Fn(&T) -> K + Send,
+    B: StateBackend,
+{
+    type In = T;
+    type Out = A::Out;
+
+    fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
+        self.progress.windows.check()?;
+        self.late.metrics = Arc::clone(&context.metrics);
+        let (key_groups, max_parallelism) = (context.key_groups(), context.max_parallelism);
+        let (backend, restored) = (&mut self.backend, &mut context.restored);
+        let mut binder = StateBinder { backend, restored, key_groups, max_parallelism };
+        self.tables = Some(Tables::bind(&self.progress.windows, &mut binder)?);
+        Ok(())
+    }
+
+    fn process(&mut self, batch: &mut Batch<T>, out: &mut Output<A::Out>) -> Result<()> {
+        self.keys.fill(batch.records.iter().map(&self.key));
+        self.tables.as_mut().ok_or_else(not_open)?.begin_batch(&self.keys);
+        let result = self.add_each(batch, out);
+        self.tables.as_mut().ok_or_else(not_open)?.end_batch();
+        result
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output<A::Out>) -> Result<()> {
+        self.progress.watermark = watermark;
+        self.fire(out)?;
+        self.forget()
+    }
+
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
+        Ok(self.tables.as_mut().ok_or_else(not_open)?.snapshot())
+    }
+
+    fn bind_side_output(&mut self, name: &str, downstream: Box<dyn Any + Send>) -> Result<()> {
+        if name != LATE {
+            return Err(Error::internal(format!("a window has no side output {name:?}, only {LATE:?}")));
+        }
+        self.late.is_read = true;
+        self.late.side.bind(downstream)
+    }
+
+    fn visit_side_outputs(
+        &mut self,
+        visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
+    ) -> Result<()> {
+        visitor(&mut self.late.side)
+    }
+}
+
+/// What becomes of the records of a window.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// They wait for the watermark.
+    Open,
+    /// The window has fired for some keys, before a restore; the watermark, which starts again, is behind it.
+    PerKey,
+    /// The watermark has passed the window: they make it fire again.
+    Fired,
+    /// They are too late.
+    Over,
+}
+
+/// How far event time has come, in windows.
+struct Progress {
+    windows: TumblingWindows,
+    watermark: Watermark,
+}
+
+impl Progress {
+    fn window(&self, time: EventTime) -> Result<Window> {
+        if time == EventTime::MIN {
+            return Err(Error::user(
+                "a record without event time came to an event-time window; mark a field of the record with \
+                 `#[record(event_time)]`, or give the source's watermarks a timestamp function",
+            ));
+        }
+        Ok(self.windows.window(time))
+    }
+
+    fn phase<K: Key, A: Record>(&self, window: Window, tables: &Tables<K, A>) -> Phase {
+        if !window.is_over(0, self.watermark) {
+            if tables.has_fired() { Phase::PerKey } else { Phase::Open }
+        } else if !window.is_over(self.windows.lateness_ms(), self.watermark) {
+            Phase::Fired
+        } else {
+            Phase::Over
+        }
+    }
+}
+
+/// Where late records go.
+struct Late<T: Record> {
+    side: SideOutput<T>,
+    is_read: bool,
+    metrics: Arc<OperatorMetrics>,
+}
+
+impl<T: Record> Late<T> {
+    #[cold]
+    fn take(&mut self, record: &T, time: EventTime) {
+        if self.is_read {
+            self.side.set_time(time);
+            self.side.emit(record.duplicate());
+        } else {
+            self.metrics.records_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn not_open() -> Error {
+    Error::internal("an operator is opened before it is used")
+}
