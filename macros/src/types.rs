@@ -1,6 +1,6 @@
 //! Reading types as they are written: a macro sees names, not meanings.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, Generics, PathArguments, PathSegment, Type};
 
@@ -65,6 +65,18 @@ pub(crate) fn text(ty: &Type) -> String {
         }
     }
     text
+}
+
+/// The same tokens, all at one place of the user's program.
+pub(crate) fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
+    let respan = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &mut token {
+            *group = Group::new(group.delimiter(), respanned(group.stream(), span));
+        }
+        token.set_span(span);
+        token
+    };
+    tokens.into_iter().map(respan).collect()
 }
 
 /// Whether two types are written alike.

@@ -1,14 +1,14 @@
 //! From model to tokens.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Type, spanned::Spanned};
 
 use super::{
     frame::Frame,
     model::{Argument, Method, Operator, Returns},
 };
-use crate::names;
+use crate::{names, types};
 
 /// The implementation of `ProcessFunction`, and the check that every timer has its method.
 pub(super) fn operator(operator: &Operator) -> TokenStream {
@@ -29,33 +29,36 @@ pub(super) fn operator(operator: &Operator) -> TokenStream {
 }
 
 fn timers(operator: &Operator) -> TokenStream {
-    let self_ty = &operator.self_ty;
     let calls = operator.timers.iter().map(|method| {
-        let (number, call) = (timer_number(method), call(method));
+        let (number, call) = (timer_number(&operator.self_ty, method), call(method));
         quote! {
-            if timer == <#self_ty>::#number {
+            if timer == #number {
                 return #call;
             }
         }
     });
     quote! {
         #(#calls)*
-        ::core::panic!("there is no timer number {timer}")
+        ::core::panic!("there is no timer number {}", timer)
     }
 }
 
 /// Tells the derive which timers have a method.
 fn timer_check(operator: &Operator) -> TokenStream {
-    let (self_ty, check) = (&operator.self_ty, names::timer_check());
-    let numbers = operator.timers.iter().map(timer_number);
-    quote_spanned!(self_ty.span()=> <#self_ty>::#check(0 #(| 1 << <#self_ty>::#numbers)*))
+    let self_ty = &operator.self_ty;
+    let check = names::timer_check(self_ty.span());
+    let numbers = operator.timers.iter().map(|method| timer_number(self_ty, method));
+    quote_spanned!(self_ty.span()=> <#self_ty>::#check(0 #(| 1 << #numbers)*))
 }
 
-/// The number of the timer that `method` is called for. It has the method's span, for the error that there is none.
-fn timer_number(method: &Method) -> Ident {
-    let name = method.ident.to_string();
+/// The number of the timer that `method` is called for. All of it has the method's span, for the error that there is
+/// no such timer.
+fn timer_number(self_ty: &Type, method: &Method) -> TokenStream {
+    let (name, span) = (method.ident.to_string(), method.ident.span());
     let timer = name.strip_prefix(names::TIMER_METHOD_PREFIX).unwrap_or(&name);
-    names::timer_number(&format_ident!("{timer}", span = method.ident.span()))
+    let number = names::timer_number(&format_ident!("{timer}", span = span));
+    let self_ty = types::respanned(self_ty.to_token_stream(), span);
+    quote_spanned!(span=> <#self_ty>::#number)
 }
 
 fn call(method: &Method) -> TokenStream {
@@ -99,9 +102,9 @@ mod tests {
                 fn process(
                     &mut self,
                     _key: &u64,
-                    record: Self::In,
+                    record: u64,
                     _context: &::flott::plumbing::operators::function::Context,
-                    out: &mut ::flott::plumbing::core::operator::Output<Self::Out>,
+                    out: &mut ::flott::plumbing::core::operator::Output<u64>,
                 ) -> ::flott::plumbing::core::Result<()> {
                     Self::process(self, record, out)
                 }
@@ -111,12 +114,12 @@ mod tests {
                     timer: usize,
                     key: &u64,
                     _context: &::flott::plumbing::operators::function::Context,
-                    _out: &mut ::flott::plumbing::core::operator::Output<Self::Out>,
+                    _out: &mut ::flott::plumbing::core::operator::Output<u64>,
                 ) -> ::flott::plumbing::core::Result<()> {
                     if timer == <Pass>::__timer_field_later {
                         return ::core::result::Result::Ok(Self::on_later(self, key));
                     }
-                    ::core::panic!("there is no timer number {timer}")
+                    ::core::panic!("there is no timer number {}", timer)
                 }
             }
             const _: () = <Pass>::__derive_operator(0 | 1 << <Pass>::__timer_field_later);

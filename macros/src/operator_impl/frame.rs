@@ -1,8 +1,8 @@
 //! The implementation of `ProcessFunction`, whatever its methods do.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, format_ident, quote};
-use syn::{Generics, Type, parse_quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Generics, Type, parse_quote, spanned::Spanned};
 
 use crate::types;
 
@@ -25,15 +25,17 @@ impl Frame<'_> {
         let key = self.key.map_or_else(|| quote!(__Key), ToTokens::to_token_stream);
         let generics = self.bounded();
         let (impl_generics, _, where_clause) = generics.split_for_impl();
-        let process_parameters = parameters(&key, process);
-        let timer_parameters = parameters(&key, on_timer);
+        let process_parameters = parameters(&key, &output, process);
+        let timer_parameters = parameters(&key, &output, on_timer);
         let (record, timer) = (named_if_used("record", process), named_if_used("timer", on_timer));
         let [process_key, process_context, process_out] = process_parameters;
         let [timer_key, timer_context, timer_out] = timer_parameters;
+        let span = self.key.map_or(self_ty.span(), Spanned::span);
+        let process_function =
+            quote_spanned!(span=> ::flott::plumbing::operators::function::ProcessFunction<#key>);
         quote! {
             #[automatically_derived]
-            impl #impl_generics ::flott::plumbing::operators::function::ProcessFunction<#key> for #self_ty
-            #where_clause
+            impl #impl_generics #process_function for #self_ty #where_clause
             {
                 type In = #input;
                 type Out = #output;
@@ -42,7 +44,7 @@ impl Frame<'_> {
                 fn process(
                     &mut self,
                     #process_key,
-                    #record: Self::In,
+                    #record: #input,
                     #process_context,
                     #process_out,
                 ) -> ::flott::plumbing::core::Result<()> {
@@ -78,12 +80,12 @@ impl Frame<'_> {
 }
 
 /// The parameters that both methods have.
-fn parameters(key: &TokenStream, body: &TokenStream) -> [TokenStream; 3] {
+fn parameters(key: &TokenStream, output: &TokenStream, body: &TokenStream) -> [TokenStream; 3] {
     let [key_name, context, out] = ["key", "context", "out"].map(|name| named_if_used(name, body));
     [
         quote!(#key_name: &#key),
         quote!(#context: &::flott::plumbing::operators::function::Context),
-        quote!(#out: &mut ::flott::plumbing::core::operator::Output<Self::Out>),
+        quote!(#out: &mut ::flott::plumbing::core::operator::Output<#output>),
     ]
 }
 

@@ -24,7 +24,7 @@ fn inherent(input: &DeriveInput) -> TokenStream {
             _ => {}
         }
     }
-    let check = names::timer_check();
+    let check = names::timer_check(ident.span());
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     quote! {
         #[allow(dead_code, non_upper_case_globals)]

@@ -7,8 +7,10 @@ use syn::{Generics, Type, Visibility};
 pub(super) struct Operator {
     pub(super) ident: Ident,
     pub(super) visibility: Visibility,
-    /// With the bounds that the implementations need.
+    /// As declared.
     pub(super) generics: Generics,
+    /// With the bounds that the implementations need.
+    pub(super) bounded: Generics,
     pub(super) fields: Vec<Field>,
 }
 

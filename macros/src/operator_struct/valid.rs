@@ -20,7 +20,8 @@ pub(super) fn operator(input: &DeriveInput) -> syn::Result<Operator> {
     Ok(Operator {
         ident: input.ident.clone(),
         visibility: input.vis.clone(),
-        generics: bounded(&input.generics, &fields),
+        generics: input.generics.clone(),
+        bounded: bounded(&input.generics, &fields),
         fields,
     })
 }

@@ -1,6 +1,6 @@
 //! The constructor, the copy for each subtask, and what `#[operator]` refers to.
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
@@ -11,15 +11,30 @@ use crate::{
 
 /// `new`, the timers' numbers, and the check that each timer has its method.
 pub(super) fn items(operator: &Operator) -> TokenStream {
-    let Operator { ident, visibility, generics, .. } = operator;
+    let Operator { ident, generics, .. } = operator;
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let (constructor, numbers, check) =
+        (constructor(operator), timer_numbers(operator), timer_check(operator));
+    quote! {
+        #constructor
+
+        #[automatically_derived]
+        impl #impl_generics #ident #type_generics #where_clause {
+            #numbers
+            #check
+        }
+    }
+}
+
+fn constructor(operator: &Operator) -> TokenStream {
+    let Operator { ident, visibility, bounded, .. } = operator;
+    let (impl_generics, type_generics, where_clause) = bounded.split_for_impl();
     let idents = operator.parameters().map(|field| &field.ident);
     let types = operator.parameters().map(|field| &field.ty);
     let fields = fields(operator, |parameter| {
         let ident = &parameter.ident;
         quote!(#ident)
     });
-    let (numbers, check) = (timer_numbers(operator), timer_check(operator));
     quote! {
         #[automatically_derived]
         impl #impl_generics #ident #type_generics #where_clause {
@@ -29,8 +44,6 @@ pub(super) fn items(operator: &Operator) -> TokenStream {
             #visibility fn new(#(#idents: #types),*) -> Self {
                 Self { #(#fields),* }
             }
-            #numbers
-            #check
         }
     }
 }
@@ -49,7 +62,7 @@ fn timer_numbers(operator: &Operator) -> TokenStream {
 }
 
 fn timer_check(operator: &Operator) -> TokenStream {
-    let (name, visibility) = (names::timer_check(), &operator.visibility);
+    let (name, visibility) = (names::timer_check(operator.ident.span()), &operator.visibility);
     let checks = operator.timers().map(|(field, _)| {
         let (number, timer) = (names::timer_number(&field.ident), field.name());
         let message = format!(
@@ -70,8 +83,8 @@ fn timer_check(operator: &Operator) -> TokenStream {
 
 /// `Clone`: the parameters, with states of its own.
 pub(super) fn clone(operator: &Operator) -> TokenStream {
-    let Operator { ident, generics, .. } = operator;
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let Operator { ident, bounded, .. } = operator;
+    let (impl_generics, type_generics, where_clause) = bounded.split_for_impl();
     let fields = fields(operator, |Field { ident, ty, .. }| {
         let clone = quote_spanned!(ty.span()=> ::core::clone::Clone);
         quote!(#ident: <#ty as #clone>::clone(&self.#ident))
@@ -90,11 +103,12 @@ pub(super) fn clone(operator: &Operator) -> TokenStream {
 fn fields(operator: &Operator, parameter: impl Fn(&Field) -> TokenStream) -> Vec<TokenStream> {
     let field = |field: &Field| match field.role {
         Role::Parameter => parameter(field),
-        _ => unbound(&field.ident),
+        _ => unbound(field),
     };
     operator.fields.iter().map(field).collect()
 }
 
-fn unbound(ident: &Ident) -> TokenStream {
-    quote!(#ident: ::core::default::Default::default())
+fn unbound(Field { ident, ty, .. }: &Field) -> TokenStream {
+    let default = quote_spanned!(ty.span()=> ::core::default::Default);
+    quote!(#ident: <#ty as #default>::default())
 }

@@ -4,11 +4,11 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use crate::operator_struct::model::{Operator, TimerKind};
+use crate::operator_struct::model::{Field, Operator, TimerKind};
 
 pub(super) fn implementation(operator: &Operator) -> TokenStream {
-    let Operator { ident, generics, .. } = operator;
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let Operator { ident, bounded, .. } = operator;
+    let (impl_generics, type_generics, where_clause) = bounded.split_for_impl();
     let description = description(operator);
     let (states, side_outputs) = (states(operator), side_outputs(operator));
     quote! {
@@ -26,12 +26,11 @@ pub(super) fn implementation(operator: &Operator) -> TokenStream {
 /// What is known before the job runs.
 fn description(operator: &Operator) -> TokenStream {
     let declarations = operator.states().map(|field| {
-        let (name, ty) = (field.name(), &field.ty);
-        let handle = quote_spanned!(ty.span()=> ::flott::plumbing::core::state::StateHandle);
+        let (name, handle) = (field.name(), handle(field));
         quote! {
             ::flott::plumbing::core::state::StateDeclaration {
                 name: ::std::string::String::from(#name),
-                schema: <#ty as #handle>::schema(),
+                schema: #handle::schema(),
             }
         }
     });
@@ -55,10 +54,17 @@ fn description(operator: &Operator) -> TokenStream {
     }
 }
 
+/// A state's implementation of `StateHandle`. It has the span of the type, for the error that there is none.
+fn handle(field: &Field) -> TokenStream {
+    let ty = &field.ty;
+    let handle = quote_spanned!(ty.span()=> ::flott::plumbing::core::state::StateHandle);
+    quote!(<#ty as #handle>)
+}
+
 /// Binding and use of states and timers.
 fn states(operator: &Operator) -> TokenStream {
-    let handle = quote!(::flott::plumbing::core::state::StateHandle);
     let idents: Vec<_> = operator.states().map(|field| &field.ident).collect();
+    let handles: Vec<_> = operator.states().map(handle).collect();
     let names = operator.states().map(|field| field.name());
     let outputs = operator.side_outputs().map(|field| &field.ident);
     let timers = operator.timers().enumerate().map(|(number, (field, _))| {
@@ -75,7 +81,7 @@ fn states(operator: &Operator) -> TokenStream {
             __Key: ::flott::plumbing::core::Key,
             __Backend: ::flott::plumbing::core::state::StateBackend,
         {
-            #(#handle::bind::<__Key, __Backend>(&mut self.#idents, #names, binder)?;)*
+            #(#handles::bind::<__Key, __Backend>(&mut self.#idents, #names, binder)?;)*
             ::core::result::Result::Ok(())
         }
         #[allow(unused_variables)]
@@ -83,7 +89,7 @@ fn states(operator: &Operator) -> TokenStream {
             &mut self,
             visitor: &mut dyn ::core::ops::FnMut(&mut dyn ::flott::plumbing::core::state::KeyedState),
         ) {
-            #(visitor(#handle::table(&mut self.#idents));)*
+            #(visitor(#handles::table(&mut self.#idents));)*
         }
         fn timer(&mut self, timer: usize) -> &mut dyn ::flott::plumbing::core::state::TimerTable {
             match timer {
@@ -94,7 +100,7 @@ fn states(operator: &Operator) -> TokenStream {
         #[inline]
         #[allow(unused_variables)]
         fn select(&mut self, at: usize, time: ::flott::plumbing::core::EventTime) {
-            #(#handle::select(&mut self.#idents, at);)*
+            #(#handles::select(&mut self.#idents, at);)*
             #(self.#outputs.set_time(time);)*
         }
     }

@@ -28,9 +28,10 @@ impl Field {
         }
     }
 
+    /// The field's size where the whole record is of fixed size. No other code calls for it.
     pub(super) fn size(&self) -> TokenStream {
-        let ty = &self.ty;
-        quote!(::flott::plumbing::core::record::fixed_size_of::<#ty>())
+        let fixed_size = self.fixed_size();
+        quote!(#fixed_size.unwrap_or_default())
     }
 
     pub(super) fn encode(&self, value: &TokenStream) -> TokenStream {

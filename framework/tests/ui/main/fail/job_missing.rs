@@ -1,0 +1,2 @@
+#[flott::main]
+fn main() {}

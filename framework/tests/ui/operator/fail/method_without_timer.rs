@@ -1,0 +1,15 @@
+use flott::{Operator, operator, plumbing::core::state::EventTimer};
+
+#[derive(Operator)]
+struct Alarm {
+    #[timer]
+    disarm: EventTimer,
+}
+
+#[operator]
+impl Alarm {
+    fn process(&mut self, _record: u64) {}
+    fn on_disarmed(&mut self) {}
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use flott::Operator;
+
+struct Connection;
+
+#[derive(Operator)]
+struct Send {
+    connection: Connection,
+}
+
+fn main() {}
