@@ -1,0 +1,183 @@
+//! The declaration of a job under construction, shared by its streams.
+
+mod factory;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use flott_core::{
+    Error, ErrorKind, MaxParallelism, OperatorId, OperatorUid, Record, Result, sink::DeliveryGuarantee,
+    state::StateDeclaration,
+};
+use flott_plan::{GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning};
+use flott_runtime::{
+    exchange::Edge,
+    output::{ForwardPartitioner, RebalancePartitioner},
+    program::{EdgeFactory, JobProgram, OperatorFactory},
+};
+
+pub(crate) use factory::{LinkFactory, OutputType, Prototype, SinkFactory, SourceFactory};
+
+/// Graph and factories while the user's `main` declares them.
+#[derive(Default)]
+pub(crate) struct Declaration {
+    graph: JobGraph,
+    operators: Vec<Arc<dyn OperatorFactory>>,
+    edges: Vec<Arc<dyn EdgeFactory>>,
+    /// Mistakes so far. Declaring goes on, so that all are shown at once.
+    mistakes: Vec<String>,
+}
+
+/// One declaration, held by the job and all its streams.
+#[derive(Clone, Default)]
+pub(crate) struct SharedDeclaration(Rc<RefCell<Declaration>>);
+
+/// What an operator is, besides how to make it.
+pub(crate) struct NodeSpec {
+    pub(crate) uid: String,
+    pub(crate) role: OperatorRole,
+    pub(crate) description: String,
+    pub(crate) states: Vec<StateDeclaration>,
+    pub(crate) side_outputs: Vec<String>,
+}
+
+impl NodeSpec {
+    pub(crate) fn new(uid: &str, role: OperatorRole, description: String) -> Self {
+        Self { uid: uid.into(), role, description, states: Vec::new(), side_outputs: Vec::new() }
+    }
+
+    pub(crate) fn sink(uid: &str, guarantee: DeliveryGuarantee, description: String) -> Self {
+        Self::new(uid, OperatorRole::Sink(guarantee), description)
+    }
+}
+
+/// Where a stream comes from: the main output of an operator, or one of its side outputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) operator: OperatorId,
+    pub(crate) side_output: Option<String>,
+}
+
+impl SharedDeclaration {
+    pub(crate) fn max_parallelism(&self) -> MaxParallelism {
+        self.0.borrow().graph.max_parallelism
+    }
+
+    pub(crate) fn mistake(&self, message: String) {
+        self.0.borrow_mut().mistakes.push(message);
+    }
+
+    /// Adds an operator. A mistake in its name is kept for the end; declaring goes on under a name made up for it.
+    pub(crate) fn add_operator(&self, spec: NodeSpec, factory: Arc<dyn OperatorFactory>) -> OperatorId {
+        let mut declaration = self.0.borrow_mut();
+        let spare = OperatorUid::new(format!("unnamed-{}", declaration.operators.len()))
+            .expect("letters, digits and a hyphen make a uid");
+        let uid = OperatorUid::new(spec.uid).unwrap_or_else(|mistake| {
+            declaration.mistakes.push(mistake);
+            spare.clone()
+        });
+        let mut node = OperatorNode {
+            uid,
+            role: spec.role,
+            description: spec.description,
+            parallelism: None,
+            states: spec.states,
+            side_outputs: spec.side_outputs,
+        };
+        let id = declaration.graph.add_operator(node.clone()).unwrap_or_else(|mistake| {
+            declaration.mistakes.push(mistake.to_string());
+            node.uid = spare;
+            declaration.graph.add_operator(node).expect("a name made up from a counter is free")
+        });
+        declaration.operators.push(factory);
+        id
+    }
+
+    /// A name for closures between two named operators: the name of what feeds them, and what they do.
+    pub(crate) fn derived_uid(&self, origin: &Origin, what: &[&str]) -> String {
+        let declaration = self.0.borrow();
+        let feeding = declaration.graph.operator(origin.operator).uid.as_str();
+        let side = origin.side_output.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
+        let stem = format!("{feeding}{side}-{}", what.join("-"));
+        let stem = &stem[..stem.len().min(OperatorUid::BYTES_MAX - 4)];
+        let is_free = |name: &str| declaration.graph.operators.iter().all(|node| node.uid.as_str() != name);
+        let numbered = (2..).map(|number| format!("{stem}-{number}"));
+        let mut names = std::iter::once(stem.to_string()).chain(numbered);
+        names.find(|name| is_free(name)).expect("some number is free")
+    }
+
+    pub(crate) fn add_edge(
+        &self,
+        from: &Origin,
+        to: OperatorId,
+        partitioning: Partitioning,
+        schema: flott_core::Schema,
+        factory: Arc<dyn EdgeFactory>,
+    ) {
+        let mut declaration = self.0.borrow_mut();
+        let side_output = from.side_output.clone();
+        declaration.graph.add_edge(GraphEdge { from: from.operator, side_output, to, partitioning, schema });
+        declaration.edges.push(factory);
+    }
+
+    /// Records of a type to the subtask of the same index, or in turn where the parallelism differs.
+    pub(crate) fn add_forward_edge<T: Record>(&self, from: &Origin, to: OperatorId) {
+        let edge = Edge::<T>::new(|channels| {
+            if channels == 1 { Box::new(ForwardPartitioner) } else { Box::new(RebalancePartitioner::default()) }
+        });
+        self.add_edge(from, to, Partitioning::Forward, T::schema(), Arc::new(edge));
+    }
+
+    pub(crate) fn add_rebalance_edge<T: Record>(&self, from: &Origin, to: OperatorId) {
+        let edge = Edge::<T>::new(|_| Box::new(RebalancePartitioner::default()));
+        self.add_edge(from, to, Partitioning::Rebalance, T::schema(), Arc::new(edge));
+    }
+
+    pub(crate) fn set_parallelism(&self, operator: OperatorId, parallelism: u32) {
+        let mut declaration = self.0.borrow_mut();
+        let node = &mut declaration.graph.operators[operator.0 as usize];
+        node.parallelism = Some(parallelism);
+        let whose = format!("operator {:?}", node.uid.as_str());
+        if let Err(mistake) = declaration.graph.check_parallelism(parallelism, &whose) {
+            declaration.mistakes.push(mistake.to_string());
+        }
+    }
+
+    pub(crate) fn set_max_parallelism(&self, max_parallelism: MaxParallelism) {
+        let mut declaration = self.0.borrow_mut();
+        if declaration.operators.is_empty() {
+            declaration.graph.max_parallelism = max_parallelism;
+        } else {
+            declaration.mistakes.push("set the max parallelism before the first source is declared".into());
+        }
+    }
+
+    pub(crate) fn side_outputs(&self, operator: OperatorId) -> Vec<String> {
+        self.0.borrow().graph.operator(operator).side_outputs.clone()
+    }
+
+    pub(crate) fn uid(&self, operator: OperatorId) -> String {
+        self.0.borrow().graph.operator(operator).uid.to_string()
+    }
+
+    /// The finished job.
+    ///
+    /// # Errors
+    /// All mistakes of the declaration.
+    pub(crate) fn finish(&self) -> Result<JobProgram> {
+        let declaration = self.0.borrow();
+        let mut mistakes = declaration.mistakes.clone();
+        if mistakes.is_empty()
+            && let Err(mistake) = declaration.graph.validate()
+        {
+            mistakes.push(mistake.to_string());
+        }
+        if !mistakes.is_empty() {
+            return Err(Error::new(ErrorKind::Settings, mistakes.join("\n")));
+        }
+        Ok(JobProgram {
+            graph: declaration.graph.clone(),
+            operators: declaration.operators.clone(),
+            edges: declaration.edges.clone(),
+        })
+    }
+}

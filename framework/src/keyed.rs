@@ -1,0 +1,105 @@
+//! Keyed streams: operators with state per key.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use flott_core::{Key, OperatorId, Record, operator::Operator, state::StateDeclaration};
+use flott_operators::{function::ProcessFunction, keyed::KeyedProcess, reduce::KeyedReduce};
+use flott_plan::{OperatorRole, Partitioning};
+use flott_runtime::{exchange::Edge, output::HashPartitioner};
+use flott_state::heap::HeapBackend;
+
+use crate::{
+    declare::{LinkFactory, NodeSpec, Origin, Prototype, SharedDeclaration},
+    stream::Stream,
+    windowed::WindowedStream,
+};
+
+/// A stream whose records are grouped by a key of type `K`.
+#[must_use = "a stream does nothing until it ends in a sink"]
+#[derive(Clone)]
+pub struct KeyedStream<T: Record, K: Key, S> {
+    declaration: SharedDeclaration,
+    origins: Vec<Origin>,
+    key: S,
+    marker: PhantomData<fn(&T) -> K>,
+}
+
+impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, K, S> {
+    pub(crate) fn new(declaration: SharedDeclaration, origins: Vec<Origin>, key: S) -> Self {
+        Self { declaration, origins, key, marker: PhantomData }
+    }
+
+    /// Adds an operator and the hash edges to it.
+    pub(crate) fn add<O: Operator + 'static>(
+        &self,
+        uid: &str,
+        description: &str,
+        states: Vec<StateDeclaration>,
+        side_outputs: &[&str],
+        make: impl Fn(S) -> O + Send + Sync + 'static,
+    ) -> OperatorId {
+        let mut spec = NodeSpec::new(uid, OperatorRole::Transform, description.into());
+        spec.states = states;
+        spec.side_outputs = side_outputs.iter().map(ToString::to_string).collect();
+        let key = Prototype::new(self.key.clone());
+        let factory = LinkFactory::new(move || make(key.instance()));
+        let operator = self.declaration.add_operator(spec, Arc::new(factory));
+        let max_parallelism = self.declaration.max_parallelism();
+        for origin in &self.origins {
+            let key = Prototype::new(self.key.clone());
+            let edge = Edge::<T>::new(move |channels| {
+                Box::new(HashPartitioner::new(key.instance(), max_parallelism, channels))
+            });
+            let schema = T::schema();
+            self.declaration.add_edge(origin, operator, Partitioning::Hash, schema, Arc::new(edge));
+        }
+        operator
+    }
+
+    pub(crate) fn stream_of<O: Record>(&self, operator: OperatorId) -> Stream<O> {
+        Stream::new(self.declaration.clone(), vec![Origin { operator, side_output: None }])
+    }
+
+    /// Runs a user-written operator (`#[derive(Operator)]`, `#[operator]`), under a stable name.
+    pub fn process<F>(self, uid: &str, function: F) -> Stream<F::Out>
+    where
+        F: ProcessFunction<K, In = T> + Clone,
+    {
+        let name = std::any::type_name::<F>().rsplit("::").next().unwrap_or_default();
+        let (prototype, probe) = (Prototype::new(function.clone()), function);
+        let operator = self.add(uid, name, F::declarations(), F::side_outputs(), move |key| {
+            KeyedProcess::new(prototype.instance(), key, HeapBackend::default())
+        });
+        let check = move |name: &str, target| probe.clone().bind_side_output(name, target);
+        self.stream_of(operator).with_side_outputs(Arc::new(check))
+    }
+
+    /// Merges the records of each key into one, in order, and emits the merged record each time: `reduce` changes its
+    /// first argument, which starts as the key's first record.
+    ///
+    /// ```
+    /// # use flott::prelude::*;
+    /// # let mut job = Job::new();
+    /// job.source("payments", Collection::of(vec![(42u64, 5i64), (42, 7)]))
+    ///     .key_by(|(card, _)| *card)
+    ///     .reduce("sum", |sum, (_, cents)| sum.1 += cents)
+    ///     .sink("out", Print::json());
+    /// # flott::plumbing::check(job).unwrap();
+    /// ```
+    pub fn reduce<F>(self, uid: &str, reduce: F) -> Stream<T>
+    where
+        F: FnMut(&mut T, T) + Clone + Send + 'static,
+    {
+        let reduce = Prototype::new(reduce);
+        let states = KeyedReduce::<K, T, F, S, HeapBackend>::declarations();
+        let operator = self.add(uid, "reduce", states, &[], move |key| {
+            KeyedReduce::<K, T, F, S, HeapBackend>::new(reduce.instance(), key, HeapBackend::default())
+        });
+        self.stream_of(operator)
+    }
+
+    /// Groups the records of each key by windows of event time.
+    pub fn window(self, window: flott_operators::window::TumblingWindows) -> WindowedStream<T, K, S> {
+        WindowedStream::new(self, window)
+    }
+}

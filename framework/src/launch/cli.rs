@@ -1,0 +1,130 @@
+//! The flags that every job binary has.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum, parser::ValueSource};
+use flott_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    launch::{JobInfo, Parameters},
+    settings::Sources,
+};
+
+/// What a process of the job's cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    /// JobManager and TaskManager in one process.
+    Local,
+    /// Coordinates the job.
+    Jobmanager,
+    /// Runs tasks for a JobManager.
+    Taskmanager,
+}
+
+/// How `plan` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// Indented text.
+    Text,
+    /// A Mermaid flow chart.
+    Mermaid,
+    /// JSON.
+    Json,
+}
+
+pub(super) const SET: &str = "set";
+pub(super) const CONFIG: &str = "config";
+const FORMAT: &str = "format";
+
+/// Flags that are settings: id (the key in `flott.toml`), name of the value, help.
+const SETTINGS: [(&str, &str, &str); 8] = [
+    ("role", "ROLE", "What this process is: local, jobmanager or taskmanager [default: local]"),
+    ("listen", "HOST:PORT", "Where this process listens; port 0 takes any and prints it"),
+    ("jobmanager", "HOST:PORT", "TaskManager: the JobManager to join"),
+    ("slots", "N", "TaskManager: how many slots it offers"),
+    ("parallelism", "N", "Subtasks per operator"),
+    ("checkpoint_dir", "URL", "Where checkpoints go, as file:///…; one directory belongs to one job"),
+    ("checkpoint_interval", "DURATION", "Time between checkpoints, such as 1s or 500ms"),
+    ("again", "", "Run a finished job again, from nothing"),
+];
+
+const AFTER_HELP: &str = "\
+Every flag is also a key in flott.toml (checkpoint_dir = \"…\") and a variable (FLOTT_CHECKPOINT_DIR); job parameters \
+are keys of its [params] table and FLOTT_PARAMS__… variables. Flags win over variables, variables over the file.
+
+Exit codes: 0 finished, or cancelled on request · 1 job failed · 2 usage · 3 settings · 4 state incompatible or output \
+lost · 5 binary differs from the cluster's · 6 unreachable · 101 bug · 130, 143 stopped by a signal, job not finished";
+
+/// The command line of a job with parameters `P`.
+///
+/// # Errors
+/// When a parameter has the name of a flag of the engine.
+pub(super) fn command<P: Parameters>(info: JobInfo) -> Result<Command> {
+    check_names::<P>()?;
+    let plan = Command::new("plan")
+        .about("Print the job's graph and contact nothing")
+        .arg(Arg::new(FORMAT).long(FORMAT).value_parser(clap::value_parser!(PlanFormat)).default_value("text"));
+    let plan = with_settings(with_parameters::<P>(plan));
+    let command = Command::new(info.name)
+        .version(info.version)
+        .about(info.about)
+        .after_help(AFTER_HELP)
+        .args_conflicts_with_subcommands(true)
+        .max_term_width(110);
+    Ok(with_settings(with_parameters::<P>(command)).subcommand(plan))
+}
+
+fn with_parameters<P: Parameters>(command: Command) -> Command {
+    // A required parameter may as well come from a file or a variable: whether it is there is checked later.
+    P::augment_args(command.next_help_heading("Job parameters")).mut_args(|arg| arg.required(false))
+}
+
+fn with_settings(mut command: Command) -> Command {
+    command = command.next_help_heading("Engine");
+    for (id, value_name, help) in SETTINGS {
+        let arg = Arg::new(id).long(id.replace('_', "-")).help(help);
+        command = command.arg(match value_name {
+            "" => arg.action(ArgAction::SetTrue),
+            "ROLE" => arg.value_name(value_name).value_parser(clap::builder::EnumValueParser::<Role>::new()),
+            _ => arg.value_name(value_name),
+        });
+    }
+    let set = Arg::new(SET).long(SET).value_name("KEY=VALUE").action(ArgAction::Append);
+    let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE");
+    command
+        .arg(set.help("Any other setting"))
+        .arg(config.help("Settings file [default: flott.toml in the working directory, if there is one]"))
+}
+
+fn check_names<P: Parameters>() -> Result<()> {
+    let parameters = P::augment_args(Command::new("parameters"));
+    let engine = with_settings(Command::new("engine"));
+    for parameter in parameters.get_arguments() {
+        let is_taken = |flag: &Arg| flag.get_id() == parameter.get_id() || flag.get_long() == parameter.get_long();
+        if parameter.get_long().is_some() && engine.get_arguments().any(is_taken) {
+            let name = parameter.get_id();
+            return Err(Error::new(
+                ErrorKind::Settings,
+                format!("the job parameter `{name}` has the name of a flag of the engine; rename it"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the settings that were given as flags.
+pub(super) fn add_flags(matches: &ArgMatches, sources: &mut Sources) {
+    for (id, _, _) in SETTINGS {
+        if matches.value_source(id) == Some(ValueSource::CommandLine) {
+            let origin = format!("flag --{}", id.replace('_', "-"));
+            let raw = matches.get_raw(id).and_then(|mut values| values.next());
+            let text = raw.map_or_else(|| "true".into(), |raw| raw.to_string_lossy());
+            sources.add_flag(id, &text, &origin);
+        }
+    }
+}
+
+/// The format that `plan` was asked for.
+pub(super) fn plan_format(matches: &ArgMatches) -> PlanFormat {
+    matches.get_one(FORMAT).copied().unwrap_or(PlanFormat::Text)
+}

@@ -1,0 +1,221 @@
+//! From `main` to a running process: flags, settings, role, exit code.
+
+mod cli;
+mod parameters;
+mod progress;
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use clap::ArgMatches;
+use flott_cluster::{
+    ClusterSettings, JobLaunch, JobOutcome, OutcomeStatus, ProgressListener, TaskManagerOutcome, Termination,
+    run_jobmanager, run_local, run_taskmanager,
+};
+use flott_core::{Error, ErrorKind, Result, ResultExt};
+use flott_plan::ExecutionPlan;
+use flott_runtime::program::JobProgram;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    job::Job,
+    launch::cli::{PlanFormat, Role},
+    settings::{self, Layers, Sources},
+};
+
+/// A job without parameters of its own.
+#[derive(Clone, Copy, Debug, clap::Args, Serialize, serde::Deserialize)]
+pub struct NoParams {}
+
+/// What `#[flott::main]` knows of the binary.
+#[derive(Clone, Copy, Debug)]
+pub struct JobInfo {
+    /// Name of the package.
+    pub name: &'static str,
+    /// Version of the package.
+    pub version: &'static str,
+    /// Doc comment of `main`.
+    pub about: &'static str,
+}
+
+/// Job parameters: what clap can parse and serde can send.
+pub trait Parameters: clap::Args + Serialize + DeserializeOwned + Send + 'static {}
+impl<P: clap::Args + Serialize + DeserializeOwned + Send + 'static> Parameters for P {}
+
+/// The body of a job's `main`: reads flags and settings, builds the job with `build`, plays the role that was asked
+/// for, and returns the exit code.
+pub fn run_main<P: Parameters>(build: fn(&mut Job, P) -> Result<()>, info: JobInfo) -> ExitCode {
+    let matches = match cli::command::<P>(info) {
+        Ok(command) => command.get_matches(),
+        Err(error) => return report(&error),
+    };
+    match run(build, info, &matches) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(error.kind().exit_code())
+}
+
+fn run<P: Parameters>(build: fn(&mut Job, P) -> Result<()>, info: JobInfo, matches: &ArgMatches) -> Result<u8> {
+    let plan = matches.subcommand_matches("plan");
+    let matches = plan.unwrap_or(matches);
+    let sources = read_sources(matches)?;
+    let launch_settings: LaunchSettings = extract_launch(&sources.settings)?;
+    init_logging(&launch_settings.log)?;
+    let cluster: ClusterSettings = settings::extract(&without_launch(&sources.settings))?;
+    let is_taskmanager = plan.is_none() && launch_settings.role == Role::Taskmanager;
+    let parameters = if is_taskmanager {
+        // They come from the JobManager.
+        serde_json::Value::Null
+    } else {
+        let parameters = parameters::resolve::<P>(matches, &sources.parameters)?;
+        serde_json::to_value(&parameters).or_error(ErrorKind::Settings, "the job's parameters are no data")?
+    };
+    let launch = JobLaunch {
+        job_name: info.name.into(),
+        build_id: build_id()?,
+        parameters,
+        settings: cluster,
+        build_program: Arc::new(move |parameters, _settings| build_program(build, parameters)),
+        terminate: Termination::Signals,
+    };
+    if let Some(plan) = plan {
+        return print_plan(&launch, cli::plan_format(plan));
+    }
+    let listener: Arc<dyn ProgressListener> = Arc::new(progress::ProgressPrinter::new());
+    Ok(match launch_settings.role {
+        Role::Local => finish(&run_local(launch, listener), info.name),
+        Role::Jobmanager => finish(&run_jobmanager(launch, listener), info.name),
+        Role::Taskmanager => finish_taskmanager(&run_taskmanager(launch, listener)),
+    })
+}
+
+fn build_program<P: Parameters>(
+    build: fn(&mut Job, P) -> Result<()>,
+    parameters: &serde_json::Value,
+) -> Result<JobProgram> {
+    let parameters = P::deserialize(parameters)
+        .or_error(ErrorKind::Incompatible, "the JobManager's job parameters do not fit this binary")?;
+    let mut job = Job::new();
+    build(&mut job, parameters).map_err(|error| match error.kind() {
+        // What `main` returns is about how the job was declared or configured.
+        ErrorKind::User => error.with_kind(ErrorKind::Settings),
+        _ => error,
+    })?;
+    job.finish()
+}
+
+fn print_plan(launch: &JobLaunch, format: PlanFormat) -> Result<u8> {
+    let program = (launch.build_program)(&launch.parameters, &launch.settings)?;
+    let plan = ExecutionPlan::new(program.graph, launch.settings.parallelism)?;
+    match format {
+        PlanFormat::Text => print!("{}", plan.to_text()),
+        PlanFormat::Mermaid => print!("{}", plan.to_mermaid()),
+        PlanFormat::Json => println!("{:#}", plan.to_json()),
+    }
+    Ok(0)
+}
+
+fn finish(outcome: &JobOutcome, job_name: &str) -> u8 {
+    progress::print_summary(outcome, job_name);
+    match (outcome.status, outcome.signal) {
+        (OutcomeStatus::Finished | OutcomeStatus::Cancelled, _) => 0,
+        (OutcomeStatus::Suspended, Some(signal)) => signal.exit_code(),
+        _ => outcome.error.as_ref().map_or(1, |error| error.kind().exit_code()),
+    }
+}
+
+fn finish_taskmanager(outcome: &TaskManagerOutcome) -> u8 {
+    match outcome {
+        TaskManagerOutcome::JobOver(Some(error)) => eprintln!("the job has failed: {error}"),
+        TaskManagerOutcome::Failed(error) => eprintln!("error: {error}"),
+        TaskManagerOutcome::JobOver(None) | TaskManagerOutcome::Signalled(_) => {}
+    }
+    outcome.exit_code()
+}
+
+/// Settings that concern this process only, and never travel.
+#[derive(Debug, Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LaunchSettings {
+    role: Role,
+    /// A filter of the `tracing` crate: `warn`, `info`, `flott_cluster=debug`.
+    log: String,
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        Self { role: Role::Local, log: "warn".into() }
+    }
+}
+
+const LAUNCH_KEYS: [&str; 2] = ["role", "log"];
+
+fn extract_launch(layers: &Layers) -> Result<LaunchSettings> {
+    let own = layers.iter().filter(|(key, _)| LAUNCH_KEYS.contains(&key.as_str()));
+    settings::extract(&own.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+fn without_launch(layers: &Layers) -> Layers {
+    let rest = layers.iter().filter(|(key, _)| !LAUNCH_KEYS.contains(&key.as_str()));
+    rest.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Reads all layers of settings, lowest first.
+fn read_sources(matches: &ArgMatches) -> Result<Sources> {
+    let mut sources = Sources::default();
+    if let Some(path) = matches.get_one::<String>(cli::CONFIG) {
+        let text = std::fs::read_to_string(path)
+            .or_error(ErrorKind::Settings, format_args!("cannot read the settings file {path}"))?;
+        sources.add_file(Path::new(path), &text)?;
+    } else if Path::new(settings::FILE).exists() {
+        let text = std::fs::read_to_string(settings::FILE)
+            .or_error(ErrorKind::Settings, format_args!("cannot read {}", settings::FILE))?;
+        sources.add_file(Path::new(settings::FILE), &text)?;
+    }
+    sources.add_environment(std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }));
+    for assignment in matches.get_many::<String>(cli::SET).into_iter().flatten() {
+        sources.add_assignment(assignment)?;
+    }
+    cli::add_flags(matches, &mut sources);
+    Ok(sources)
+}
+
+fn init_logging(filter: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .or_error(ErrorKind::Settings, format_args!("the log filter {filter:?} is invalid"))?;
+    // A second job in the same process (a test) keeps the first one's logging.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    Ok(())
+}
+
+/// Identifies this binary: two processes of one job must run the same.
+fn build_id() -> Result<String> {
+    let context = "cannot read this binary to identify it";
+    let path = std::env::current_exe().or_error(ErrorKind::Internal, context)?;
+    let file = std::fs::File::open(&path).or_error(ErrorKind::Internal, context)?;
+    let length = file.metadata().or_error(ErrorKind::Internal, context)?.len();
+    content_hash(file, length).or_error(ErrorKind::Internal, context)
+}
+
+/// Hash of a binary's content. Builds of one source differ in many places, so that its length and a sample of blocks
+/// tell them apart without reading hundreds of megabytes at each start.
+fn content_hash(mut file: std::fs::File, length: u64) -> std::io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    const BLOCK: u64 = 64 * 1024;
+    const BLOCKS: u64 = 64;
+    let mut sample = length.to_le_bytes().to_vec();
+    let stride = (length / BLOCKS).max(BLOCK);
+    let mut position = 0;
+    while position < length {
+        file.seek(SeekFrom::Start(position))?;
+        (&mut file).take(BLOCK).read_to_end(&mut sample)?;
+        position += stride;
+    }
+    Ok(format!("{:016x}", flott_core::hash::bytes(&sample)))
+}

@@ -1,0 +1,171 @@
+//! The job's own parameters, from the same places as settings.
+//!
+//! clap knows how to turn text into each parameter's type, so that a value from a file or a variable is given to clap
+//! as if it had been typed. Defaults are clap's own and lose against everything.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind as ClapError, parser::ValueSource};
+use figment::value::Value;
+use flott_core::{Error, ErrorKind, Result};
+
+use crate::{
+    launch::Parameters,
+    settings::{self, Layers},
+};
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Settings, message)
+}
+
+/// Parameters from flags over variables over files over defaults.
+///
+/// # Errors
+/// Unknown, missing and malformed parameters; names the place they came from.
+pub(super) fn resolve<P: Parameters>(matches: &ArgMatches, layers: &Layers) -> Result<P> {
+    let command = P::augment_args(Command::new("parameters").no_binary_name(true));
+    let known: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+    if let Some((key, sourced)) = layers.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        return Err(invalid(settings::unknown_key(key, &sourced.origin, &known)));
+    }
+    let mut line = Vec::new();
+    let mut origins = Vec::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        if matches.value_source(id) == Some(ValueSource::CommandLine) {
+            type_as_given(arg, matches, &mut line);
+        } else if let Some(sourced) = layers.get(id) {
+            type_value(arg, &sourced.value, &mut line);
+            origins.push(format!("{id} from {}", sourced.origin));
+        }
+    }
+    let parsed = command.try_get_matches_from(line).and_then(|matches| P::from_arg_matches(&matches));
+    parsed.map_err(|error| explain(&error, &origins))
+}
+
+fn explain(error: &clap::Error, origins: &[String]) -> Error {
+    let text = error.render().to_string();
+    let mut text = text.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default().to_string();
+    if error.kind() == ClapError::MissingRequiredArgument {
+        text.push_str(
+            "\ngive it as a flag, as a key of [params] in flott.toml, or as a variable FLOTT_PARAMS__…",
+        );
+    }
+    if !origins.is_empty() {
+        text.push_str(&format!("\n(not from flags: {})", origins.join(", ")));
+    }
+    invalid(format!("job parameters: {text}"))
+}
+
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count)
+}
+
+fn flag(arg: &Arg) -> OsString {
+    OsString::from(format!("--{}", arg.get_long().unwrap_or(arg.get_id().as_str())))
+}
+
+fn type_as_given(arg: &Arg, matches: &ArgMatches, line: &mut Vec<OsString>) {
+    if is_switch(arg) {
+        line.push(flag(arg));
+        return;
+    }
+    for raw in matches.get_raw(arg.get_id().as_str()).into_iter().flatten() {
+        push(arg, raw, line);
+    }
+}
+
+fn push(arg: &Arg, raw: &std::ffi::OsStr, line: &mut Vec<OsString>) {
+    if arg.is_positional() {
+        line.push(raw.into());
+        return;
+    }
+    let mut typed = flag(arg);
+    typed.push("=");
+    typed.push(raw);
+    line.push(typed);
+}
+
+fn type_value(arg: &Arg, value: &Value, line: &mut Vec<OsString>) {
+    let text = |value: &Value| match value {
+        Value::String(_, text) => text.clone(),
+        other => serde_json::to_string(other).unwrap_or_default(),
+    };
+    match value {
+        value if is_switch(arg) => {
+            if text(value) == "true" {
+                line.push(flag(arg));
+            }
+        }
+        Value::Array(_, values) => values.iter().for_each(|value| push(arg, text(value).as_ref(), line)),
+        value => push(arg, text(value).as_ref(), line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::{
+        launch::{JobInfo, cli},
+        settings::Sources,
+    };
+
+    #[derive(Debug, PartialEq, clap::Args, Serialize, Deserialize)]
+    struct Params {
+        #[arg(long)]
+        brokers: String,
+        #[arg(long, default_value_t = 100)]
+        tiny_cents: i64,
+        #[arg(long)]
+        bounded: bool,
+        #[arg(long)]
+        topics: Vec<String>,
+    }
+
+    fn resolve_with(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Params> {
+        let mut sources = Sources::default();
+        sources.add_file(Path::new("flott.toml"), file).unwrap();
+        sources.add_environment(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())));
+        let info = JobInfo { name: "job", version: "1", about: "" };
+        let line = std::iter::once("job").chain(flags.iter().copied());
+        let matches = cli::command::<Params>(info).unwrap().try_get_matches_from(line).unwrap();
+        resolve::<Params>(&matches, &sources.parameters)
+    }
+
+    #[test]
+    fn flags_win_over_variables_over_files_over_defaults() {
+        let file = "[params]\nbrokers = '0123'\ntiny_cents = 7\nbounded = true\ntopics = ['a', 'b']";
+        let params = resolve_with(file, &[], &[]).unwrap();
+        let topics = vec!["a".to_string(), "b".into()];
+        assert_eq!(params, Params { brokers: "0123".into(), tiny_cents: 7, bounded: true, topics });
+        let params = resolve_with(file, &[("FLOTT_PARAMS__TINY_CENTS", "8")], &["--brokers", "42"]).unwrap();
+        assert_eq!((params.brokers.as_str(), params.tiny_cents), ("42", 8));
+        assert_eq!(resolve_with("", &[], &["--brokers=x"]).unwrap().tiny_cents, 100);
+    }
+
+    #[test]
+    fn mistakes_say_what_to_do() {
+        let error = resolve_with("", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("--brokers") && error.contains("FLOTT_PARAMS__"), "{error}");
+        let error = resolve_with("[params]\nbroker = 'x'", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("unknown setting `broker`") && error.contains("did you mean `brokers`"), "{error}");
+        let variables = [("FLOTT_PARAMS__TINY_CENTS", "few"), ("FLOTT_PARAMS__BROKERS", "b")];
+        let error = resolve_with("", &variables, &[]).unwrap_err().to_string();
+        assert!(error.contains("'few'") && error.contains("variable FLOTT_PARAMS__TINY_CENTS"), "{error}");
+    }
+
+    #[test]
+    fn a_parameter_cannot_shadow_a_flag_of_the_engine() {
+        #[derive(clap::Args, Serialize, Deserialize)]
+        struct Clash {
+            #[arg(long)]
+            slots: u32,
+        }
+        let info = JobInfo { name: "job", version: "1", about: "" };
+        assert!(cli::command::<Clash>(info).unwrap_err().to_string().contains("`slots`"));
+    }
+}
