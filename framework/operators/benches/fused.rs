@@ -85,6 +85,11 @@ fn main() {
     }
     for ((name, _), nanos) in cases.iter().zip(&mut nanos) {
         nanos.sort_by(f64::total_cmp);
-        println!("{:6.3} ns/record  ({:.3} to {:.3})  {name}", nanos[ROUNDS / 2], nanos[0], nanos[ROUNDS - 1]);
+        println!(
+            "{:6.3} ns/record  ({:.3} to {:.3})  {name}",
+            nanos[ROUNDS / 2],
+            nanos[0],
+            nanos[ROUNDS - 1]
+        );
     }
 }

@@ -5,10 +5,14 @@
 //! come, [`fanout`] feeds several readers. No clocks, no threads: time comes in as an argument.
 #![forbid(unsafe_code)]
 
+pub mod fanout;
 pub mod function;
 pub mod fused;
 pub mod keyed;
 pub mod reduce;
+pub mod sink;
+pub mod source;
+pub mod watermark;
 pub mod window;
 
 use flott_core::{Batch, Record, Result, operator::Output};

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn the_value_runs_on_through_batches_and_restores() {
-        let make = || KeyedReduce::new(|sum: &mut (u8, u64), (_, n)| sum.1 += n, |record| record.0, MapBackend);
+        let make =
+            || KeyedReduce::new(|sum: &mut (u8, u64), (_, n)| sum.1 += n, |record| record.0, MapBackend);
         let records = |range: std::ops::Range<u64>| {
             Step::Records(range.map(|n| (((n % 3) as u8, n), n as i64 * 10)).collect())
         };

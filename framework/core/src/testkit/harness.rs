@@ -8,9 +8,7 @@ use crate::{
     error::Result,
     id::{AttemptId, CheckpointId, Generation, OperatorUid, SubtaskIndex},
     key_group::{KeyGroup, MaxParallelism},
-    operator::{
-        ChainLink, Downstream, Operator, OperatorContext, OperatorMetrics, StepTime, TaskEvent,
-    },
+    operator::{ChainLink, Downstream, Operator, OperatorContext, OperatorMetrics, StepTime, TaskEvent},
     record::Record,
     snapshot::{KeyedSnapshotSink, OperatorSnapshot, RestoredKeyed, RestoredOperator, StateContent},
     time::{EventTime, MonotonicTime, ProcessingTime, Watermark},

@@ -233,11 +233,7 @@ impl<K: Key, A: Record> WindowTable<K, A> for Windows<K, A> {
         self.entries.keys().next().map(|entry| EventTime(entry.0))
     }
 
-    fn take_window(
-        &mut self,
-        window: EventTime,
-        visitor: &mut dyn FnMut(&K, A) -> Result<()>,
-    ) -> Result<()> {
+    fn take_window(&mut self, window: EventTime, visitor: &mut dyn FnMut(&K, A) -> Result<()>) -> Result<()> {
         let entries = std::mem::take(&mut self.entries).into_iter();
         let (taken, kept): (BTreeMap<_, _>, _) = entries.partition(|(entry, _)| entry.0 == window.0);
         self.entries = kept;

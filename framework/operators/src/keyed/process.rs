@@ -136,10 +136,7 @@ where
         self.function.bind_side_output(name, downstream)
     }
 
-    fn visit_side_outputs(
-        &mut self,
-        visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
-    ) -> Result<()> {
+    fn visit_side_outputs(&mut self, visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>) -> Result<()> {
         self.function.visit_side_outputs(visitor)
     }
 }

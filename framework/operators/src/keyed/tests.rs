@@ -107,10 +107,7 @@ impl OperatorState for Scripted {
     fn bind_side_output(&mut self, _name: &str, downstream: Box<dyn Any + Send>) -> Result<()> {
         self.side.bind(downstream)
     }
-    fn visit_side_outputs(
-        &mut self,
-        visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
-    ) -> Result<()> {
+    fn visit_side_outputs(&mut self, visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>) -> Result<()> {
         visitor(&mut self.side)
     }
 }
@@ -201,7 +198,8 @@ fn a_timer_deleted_by_a_record_or_by_an_earlier_callback_does_not_fire() {
         (7, DeleteTimer(0, 40)),
     ];
     let on_timer = [(10, DeleteTimer(0, 20)), (10, DeleteTimer(1, 30)), (10, Add(3))];
-    let seen = verify(|| scripted(&on_timer), &[records(&timers), Step::Watermark(50), records(&[(7, Add(1))])]);
+    let seen =
+        verify(|| scripted(&on_timer), &[records(&timers), Step::Watermark(50), records(&[(7, Add(1))])]);
     let first = emitted("7=0 timer 0 at 10, watermark 50", 10);
     assert_eq!(seen, [first, Seen::Watermark(50), emitted("7=4", 1)]);
 }
@@ -210,7 +208,8 @@ fn a_timer_deleted_by_a_record_or_by_an_earlier_callback_does_not_fire() {
 fn a_callback_can_set_a_timer_that_fires_in_between() {
     let timers = [(7, SetTimer(0, 10)), (7, SetTimer(0, 30)), (8, SetTimer(0, 30))];
     // At 10 one is set between the timers that are due, one that has passed already, and one that is not due.
-    let on_timer = [(10, SetTimer(0, 20)), (10, SetTimer(1, 5)), (10, SetTimer(0, 90)), (20, SetTimer(0, 30))];
+    let on_timer =
+        [(10, SetTimer(0, 20)), (10, SetTimer(1, 5)), (10, SetTimer(0, 90)), (20, SetTimer(0, 30))];
     let seen = verify(|| scripted(&on_timer), &[records(&timers), Step::Watermark(30)]);
     let at = |key: u32, timer: usize, time: i64| {
         emitted(&format!("{key}=0 timer {timer} at {time}, watermark 30"), time)

@@ -69,7 +69,14 @@ where
         Ok(times.len())
     }
 
-    fn call_back(&mut self, timer: usize, at: usize, key: &K, time: i64, out: &mut Output<F::Out>) -> Result<()> {
+    fn call_back(
+        &mut self,
+        timer: usize,
+        at: usize,
+        key: &K,
+        time: i64,
+        out: &mut Output<F::Out>,
+    ) -> Result<()> {
         // What a processing-time timer emits has no event time, as in Flink.
         let emit_time = match F::timers()[timer] {
             TimerKind::EventTime => EventTime(time),

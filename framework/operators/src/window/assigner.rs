@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use flott_core::{
-    DecodeError, Error, ErrorKind, EventTime, Record, Result, Schema, Watermark, time::millis,
-};
+use flott_core::{DecodeError, Error, ErrorKind, EventTime, Record, Result, Schema, Watermark, time::millis};
 
 /// An interval of event time: `start` inclusive, `end` exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -182,10 +182,7 @@ where
         self.late.side.bind(downstream)
     }
 
-    fn visit_side_outputs(
-        &mut self,
-        visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>,
-    ) -> Result<()> {
+    fn visit_side_outputs(&mut self, visitor: &mut dyn FnMut(&mut dyn SideLink) -> Result<()>) -> Result<()> {
         visitor(&mut self.late.side)
     }
 }
@@ -214,7 +211,7 @@ impl Progress {
         if time == EventTime::MIN {
             return Err(Error::user(
                 "a record without event time came to an event-time window; mark a field of the record with \
-                 `#[record(event_time)]`, or give the source's watermarks a timestamp function",
+                 `#[record(event_time)]`, or say what it is by `Watermarks::event_time`",
             ));
         }
         Ok(self.windows.window(time))

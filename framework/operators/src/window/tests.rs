@@ -179,7 +179,8 @@ fn a_record_without_event_time_is_refused() {
 
 #[test]
 fn sizes_and_offsets_are_checked() {
-    for bad in [seconds(0), TumblingWindows::of(Duration::from_nanos(9)), seconds(1).offset(Duration::from_secs(1))]
+    for bad in
+        [seconds(0), TumblingWindows::of(Duration::from_nanos(9)), seconds(1).offset(Duration::from_secs(1))]
     {
         let error = OperatorHarness::new(counts(bad)).err().expect("the windows are refused");
         assert_eq!(error.kind(), flott_core::ErrorKind::Settings);
