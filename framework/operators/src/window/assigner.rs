@@ -81,6 +81,12 @@ pub struct TumblingWindows {
     lateness_ms: i64,
 }
 
+impl std::fmt::Display for TumblingWindows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "tumbling windows of {:?}", Duration::from_millis(self.size_ms.unsigned_abs()))
+    }
+}
+
 impl TumblingWindows {
     /// Windows of `size`, in whole milliseconds, aligned to the Unix epoch.
     #[must_use]
