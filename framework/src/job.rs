@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use flott_core::{MaxParallelism, Result, source::Source};
+use flott_operators::watermark::Watermarks;
 use flott_plan::OperatorRole;
 use flott_runtime::program::JobProgram;
 
@@ -30,11 +31,11 @@ impl Job {
     /// ```
     /// # use flott::prelude::*;
     /// # let mut job = Job::new();
-    /// job.source("numbers", Collection::of(vec![1u64, 2, 3])).map(|n| n * 2).sink("out", Print::json());
+    /// job.source("numbers", CollectionSource::new(vec![1u64, 2, 3])).map(|n| n * 2).sink("out", PrintSink::json());
     /// # flott::plumbing::check(job).unwrap();
     /// ```
     pub fn source<S: Source>(&mut self, uid: &str, source: S) -> SourceStream<S::Out> {
-        let watermarks = Arc::new(Mutex::default());
+        let watermarks = Arc::new(Mutex::new(Watermarks::none()));
         let spec = NodeSpec::new(uid, OperatorRole::Source, source.description());
         let factory = SourceFactory { source, watermarks: Arc::clone(&watermarks) };
         let operator = self.declaration.add_operator(spec, Arc::new(factory));

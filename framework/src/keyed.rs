@@ -80,10 +80,10 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     /// ```
     /// # use flott::prelude::*;
     /// # let mut job = Job::new();
-    /// job.source("payments", Collection::of(vec![(42u64, 5i64), (42, 7)]))
+    /// job.source("payments", CollectionSource::new(vec![(42u64, 5i64), (42, 7)]))
     ///     .key_by(|(card, _)| *card)
     ///     .reduce("sum", |sum, (_, cents)| sum.1 += cents)
-    ///     .sink("out", Print::json());
+    ///     .sink("out", PrintSink::json());
     /// # flott::plumbing::check(job).unwrap();
     /// ```
     pub fn reduce<F>(self, uid: &str, reduce: F) -> Stream<T>

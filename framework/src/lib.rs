@@ -47,7 +47,7 @@ pub mod plumbing {
     pub use flott_operators as operators;
     pub use serde;
 
-    pub use crate::launch::{JobInfo, Parameters, run_main};
+    //    pub use crate::launch::{JobInfo, Parameters, run_main};
 
     /// Finishes a declaration, for documentation tests.
     ///

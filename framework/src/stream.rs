@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flott_core::{
-    EventTime, Key, Record, Result,
+    Key, Record, Result,
     operator::{Discard, Downstream},
     sink::Sink,
 };
 use flott_operators::{
     fused::{Filter, FlatMap, FusedOperator, Identity, Inspect, Map, Transform, TryFilter, TryFlatMap, TryMap},
-    watermark::{TimestampedWatermarks, Watermarks},
+    watermark::Watermarks,
 };
 use flott_plan::OperatorRole;
 
@@ -43,7 +43,7 @@ pub struct Stream<T: Record, C: Transform<Out = T> = Identity<T>> {
 #[must_use = "a stream does nothing until it ends in a sink"]
 pub struct SourceStream<T: Record> {
     stream: Stream<T>,
-    watermarks: Arc<Mutex<TimestampedWatermarks<T>>>,
+    watermarks: Arc<Mutex<Watermarks<T>>>,
 }
 
 impl<T: Record> std::ops::Deref for SourceStream<T> {
@@ -54,22 +54,9 @@ impl<T: Record> std::ops::Deref for SourceStream<T> {
 }
 
 impl<T: Record> SourceStream<T> {
-    /// How event time advances: see [`Watermarks`]. Records take their event time from their field marked
-    /// `#[record(event_time)]`, or from the source (for Kafka, the record's timestamp).
-    pub fn watermarks(self, watermarks: Watermarks) -> Stream<T> {
-        self.set(TimestampedWatermarks::new(watermarks))
-    }
-
-    /// As [`Self::watermarks`], with the event time taken from the record by a closure.
-    pub fn watermarks_by(
-        self,
-        watermarks: Watermarks,
-        event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
-    ) -> Stream<T> {
-        self.set(TimestampedWatermarks::new(watermarks).with_event_time(event_time))
-    }
-
-    fn set(self, watermarks: TimestampedWatermarks<T>) -> Stream<T> {
+    /// How event time advances: see [`Watermarks`]. Records take their event time from the closure given there, else
+    /// from their field marked `#[record(event_time)]`, else from the source (for Kafka, the record's timestamp).
+    pub fn watermarks(self, watermarks: Watermarks<T>) -> Stream<T> {
         *self.watermarks.lock().unwrap_or_else(PoisonError::into_inner) = watermarks;
         self.stream
     }
@@ -79,7 +66,7 @@ impl<T: Record> Stream<T> {
     pub(crate) fn of_source(
         declaration: SharedDeclaration,
         origin: Origin,
-        watermarks: Arc<Mutex<TimestampedWatermarks<T>>>,
+        watermarks: Arc<Mutex<Watermarks<T>>>,
     ) -> SourceStream<T> {
         SourceStream { stream: Self::new(declaration, vec![origin]), watermarks }
     }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use flott_core::{
-    Error, Record, Result,
-    operator::{ChainLink, Discard, Downstream, Operator, OperatorContext},
+    Barrier, Error, OperatorUid, ProcessingTime, Record, Result,
+    operator::{ChainLink, Discard, Downstream, Operator, OperatorContext, StepTime, TaskEvent},
     sink::{Settler, Sink, WriterContext},
-    source::{ReaderContext, Source, SplitEnumerator},
+    snapshot::OperatorSnapshot,
+    source::{ReaderContext, Source, SourceStatus, Split, SplitEnumerator},
 };
-use flott_operators::{fanout::Fanout, sink::SinkOperator, source::SourceOperator, watermark::TimestampedWatermarks};
+use flott_operators::{fanout::Fanout, sink::SinkOperator, source::SourceOperator, watermark::Watermarks};
 use flott_runtime::program::{ErasedDownstream, OperatorFactory, TaskSource};
 
 const ONE_TYPE: &str = "an operator and what comes after it are declared with one type";
@@ -151,7 +152,7 @@ impl<S: Sink> OperatorFactory for SinkFactory<S> {
 pub(crate) struct SourceFactory<S: Source> {
     pub(crate) source: S,
     /// Set after the source is declared, by `.watermarks(…)`.
-    pub(crate) watermarks: Arc<Mutex<TimestampedWatermarks<S::Out>>>,
+    pub(crate) watermarks: Arc<Mutex<Watermarks<S::Out>>>,
 }
 
 impl<S: Source> OperatorFactory for SourceFactory<S> {
@@ -171,7 +172,9 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
             metrics: Arc::clone(&context.metrics),
         })?;
         let watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Box::new(SourceTask(SourceOperator::new(reader, watermarks, context, typed::<S::Out>(target)))))
+        let target = typed::<S::Out>(target);
+        let source = SourceOperator::new(context.uid, watermarks, reader, context.metrics, target);
+        Ok(Box::new(SourceTask(source)))
     }
 
     fn fan_out(&self, targets: Vec<ErasedDownstream>) -> ErasedDownstream {
@@ -188,5 +191,50 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
 
     fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A source operator as the head of a task.
+struct SourceTask<T: Record>(SourceOperator<T>);
+
+impl<T: Record> TaskSource for SourceTask<T> {
+    fn open(&mut self) -> Result<()> {
+        self.0.open()
+    }
+
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
+        self.0.add_splits(splits)
+    }
+
+    fn no_more_splits(&mut self) {
+        self.0.no_more_splits();
+    }
+
+    fn poll(&mut self, time: StepTime) -> Result<SourceStatus> {
+        self.0.poll(time)
+    }
+
+    fn barrier(
+        &mut self,
+        barrier: Barrier,
+        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()> {
+        self.0.barrier(barrier, snapshots)
+    }
+
+    fn event(&mut self, event: TaskEvent) -> Result<()> {
+        self.0.event(event)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.0.flush()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.0.is_ready()
+    }
+
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        self.0.next_timer()
     }
 }

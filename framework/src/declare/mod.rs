@@ -15,7 +15,7 @@ use flott_runtime::{
     program::{EdgeFactory, JobProgram, OperatorFactory},
 };
 
-pub(crate) use factory::{LinkFactory, OutputType, Prototype, SinkFactory, SourceFactory};
+pub(crate) use factory::{LinkFactory, Prototype, SinkFactory, SourceFactory};
 
 /// Graph and factories while the user's `main` declares them.
 #[derive(Default)]
