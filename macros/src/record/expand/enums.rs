@@ -120,7 +120,10 @@ fn encode_fixed(number: &Number, variants: &[Variant]) -> TokenStream {
 }
 
 fn decode_fixed() -> TokenStream {
-    quote!(<Self as ::flott::plumbing::core::Record>::decode(&mut input))
+    quote! {
+        let mut input = input;
+        <Self as ::flott::plumbing::core::Record>::decode(&mut input)
+    }
 }
 
 fn event_time(variants: &[Variant]) -> Option<TokenStream> {

@@ -69,7 +69,7 @@ fn optional(bodies: &Bodies) -> TokenStream {
             }
             #[inline]
             fn decode_fixed(
-                mut input: &[u8],
+                input: &[u8],
             ) -> ::core::result::Result<Self, ::flott::plumbing::core::DecodeError> {
                 #decode
             }

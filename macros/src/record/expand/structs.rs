@@ -60,9 +60,22 @@ fn encode_fixed(fields: &[Field]) -> TokenStream {
 }
 
 fn decode_fixed(fields: &Fields) -> TokenStream {
-    let constructor = fields.constructor(|field| {
-        let (size, decode) = (field.size(), field.function("decode_fixed"));
-        quote!(#decode(::flott::plumbing::core::record::take(&mut input, #size)?)?)
+    let parts = fields.fields.iter().map(|field| {
+        let (size, decode, binding) = (field.size(), field.function("decode_fixed"), field.binding());
+        quote! {
+            let (head, input) = input
+                .split_at_checked(#size)
+                .ok_or(::flott::plumbing::core::DecodeError::UnexpectedEnd)?;
+            let #binding = #decode(head)?;
+        }
     });
-    quote!(::core::result::Result::Ok(Self #constructor))
+    let constructor = fields.constructor(|field| {
+        let binding = field.binding();
+        quote!(#binding)
+    });
+    quote! {
+        #(#parts)*
+        ::core::debug_assert!(input.is_empty());
+        ::core::result::Result::Ok(Self #constructor)
+    }
 }
