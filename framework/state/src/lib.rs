@@ -1,1 +1,5 @@
 //! State backends, snapshot format and checkpoint storage.
+
+pub mod heap;
+#[cfg(test)]
+mod testing;

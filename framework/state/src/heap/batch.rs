@@ -1,0 +1,144 @@
+use std::{ops::Range, sync::Arc};
+
+use flott_core::{
+    record::{Key, Record},
+    state::{KeyBatch, SharedKeys},
+};
+
+use super::keyed::{KeyedTable, Slot};
+
+const NO_BATCH: &str = "the engine begins a batch before it uses its keys";
+
+/// The keys of the current batch, and what is known about where their entries are.
+pub(super) struct BatchKeys<K> {
+    keys: Option<Arc<KeyBatch<K>>>,
+    /// Where each key's entry was seen last.
+    hints: Vec<Slot>,
+    /// The key that was looked for last and not found, if nothing has changed since.
+    absent: usize,
+}
+
+impl<K> Default for BatchKeys<K> {
+    fn default() -> Self {
+        Self { keys: None, hints: Vec::new(), absent: usize::MAX }
+    }
+}
+
+impl<K: Key> BatchKeys<K> {
+    pub(super) fn begin(&mut self, keys: SharedKeys) {
+        let keys = keys.downcast::<KeyBatch<K>>().unwrap_or_else(|_| {
+            panic!("the batch has keys of another type than {}", std::any::type_name::<K>())
+        });
+        self.hints.clear();
+        self.hints.resize(keys.keys.len(), Slot::NONE);
+        self.keys = Some(keys);
+        self.absent = usize::MAX;
+    }
+
+    pub(super) fn end(&mut self) {
+        self.keys = None;
+    }
+
+    /// The next look-up is in another table than the last one.
+    pub(super) fn forget_absent(&mut self) {
+        self.absent = usize::MAX;
+    }
+
+    #[inline]
+    pub(super) fn at(&self, at: usize) -> (&K, u64) {
+        let batch = self.keys.as_ref().expect(NO_BATCH);
+        (&batch.keys[at], batch.hashes[at])
+    }
+
+    /// Brings the entries of these keys nearer.
+    pub(super) fn prefetch<V: Record>(&mut self, table: &KeyedTable<K, V>, range: Range<usize>) {
+        let batch = self.keys.as_ref().expect(NO_BATCH);
+        let range = range.start.min(batch.keys.len())..range.end.min(batch.keys.len());
+        for (hint, &hash) in self.hints[range.clone()].iter_mut().zip(&batch.hashes[range]) {
+            *hint = table.prefetch(hash);
+        }
+    }
+
+    fn find<V: Record>(&mut self, table: &KeyedTable<K, V>, at: usize) -> Option<Slot> {
+        let (key, hash) = self.at(at);
+        let found = table.find(hash, key);
+        match found {
+            Some(slot) => self.hints[at] = slot,
+            None => self.absent = at,
+        }
+        found
+    }
+
+    /// Where the key's entry is, if it is where it was seen last.
+    #[inline]
+    fn hint<V: Record>(&self, table: &KeyedTable<K, V>, at: usize) -> Option<Slot> {
+        let batch = self.keys.as_ref().expect(NO_BATCH);
+        let hint = self.hints[at];
+        table.is_at_hand(hint, &batch.keys[at]).then_some(hint)
+    }
+
+    #[inline]
+    pub(super) fn get<'t, V: Record>(
+        &mut self,
+        table: &'t mut KeyedTable<K, V>,
+        at: usize,
+    ) -> Option<&'t mut V> {
+        match self.hint(table, at) {
+            Some(slot) => Some(table.value_mut(slot)),
+            None => self.search(table, at),
+        }
+    }
+
+    #[inline(never)]
+    fn search<'t, V: Record>(
+        &mut self,
+        table: &'t mut KeyedTable<K, V>,
+        at: usize,
+    ) -> Option<&'t mut V> {
+        self.find(table, at).map(|slot| table.value_mut(slot))
+    }
+
+    #[inline]
+    pub(super) fn set<'t, V: Record>(
+        &mut self,
+        table: &'t mut KeyedTable<K, V>,
+        at: usize,
+        value: V,
+    ) -> &'t mut V {
+        if let Some(slot) = self.hint(table, at) {
+            let current = table.value_mut(slot);
+            *current = value;
+            return current;
+        }
+        self.search_and_set(table, at, value)
+    }
+
+    #[inline(never)]
+    fn search_and_set<'t, V: Record>(
+        &mut self,
+        table: &'t mut KeyedTable<K, V>,
+        at: usize,
+        value: V,
+    ) -> &'t mut V {
+        let found = if self.absent == at { None } else { self.find(table, at) };
+        let Some(slot) = found else {
+            return self.insert(table, at, value);
+        };
+        let current = table.value_mut(slot);
+        *current = value;
+        current
+    }
+
+    fn insert<'t, V: Record>(&mut self, table: &'t mut KeyedTable<K, V>, at: usize, value: V) -> &'t mut V {
+        self.absent = usize::MAX;
+        let (key, hash) = self.at(at);
+        let slot = table.insert(hash, key.duplicate(), value);
+        self.hints[at] = slot;
+        table.value_mut(slot)
+    }
+
+    pub(super) fn remove<V: Record>(&mut self, table: &mut KeyedTable<K, V>, at: usize) -> Option<V> {
+        let (key, hash) = self.at(at);
+        table.remove(hash, key)
+    }
+}

@@ -1,0 +1,164 @@
+//! How the entries of one key group are encoded: their number as `u64`, then one after the other.
+
+use flott_core::{
+    KeyGroup, KeyGroupRange, Result,
+    record::{DecodeError, Record},
+    snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot, WriteKeyed},
+    state::{StateDescriptor, damaged},
+};
+
+use flott_core::Schema;
+
+/// Fields of a keyed state's entries, as a schema.
+pub(super) fn entry_schema(fields: &[(&str, Schema)]) -> Schema {
+    let fields = fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone()));
+    Schema::Struct(String::new(), fields.collect())
+}
+
+/// A keyed state's snapshot, to be written by `write`.
+pub(super) fn keyed_snapshot(name: &str, schema: Schema, write: WriteKeyed) -> StateSnapshot {
+    StateSnapshot { name: name.to_owned(), schema, content: StateContent::Keyed(write) }
+}
+
+/// Collects the encodings of one group's entries.
+pub(super) struct GroupEncoder {
+    entries: u64,
+    bytes: Vec<u8>,
+}
+
+impl GroupEncoder {
+    pub(super) fn new() -> Self {
+        Self { entries: 0, bytes: Vec::new() }
+    }
+
+    /// Adds an entry, encoded by `encode`.
+    pub(super) fn entry(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.begin();
+        self.entries += 1;
+        encode(&mut self.bytes);
+    }
+
+    /// Adds keys with their values, in one go where their size is fixed.
+    pub(super) fn pairs<K: Record, V: Record>(&mut self, pairs: &[(&K, &V)]) {
+        self.begin();
+        self.entries += pairs.len() as u64;
+        match (K::FIXED_SIZE, V::FIXED_SIZE) {
+            (Some(key_size), Some(value_size)) if key_size + value_size > 0 => {
+                let start = self.bytes.len();
+                self.bytes.resize(start + pairs.len() * (key_size + value_size), 0);
+                let chunks = self.bytes[start..].chunks_exact_mut(key_size + value_size);
+                for ((key, value), chunk) in pairs.iter().zip(chunks) {
+                    let (key_bytes, value_bytes) = chunk.split_at_mut(key_size);
+                    key.encode_fixed(key_bytes);
+                    value.encode_fixed(value_bytes);
+                }
+            }
+            _ => pairs.iter().for_each(|(key, value)| {
+                key.encode(&mut self.bytes);
+                value.encode(&mut self.bytes);
+            }),
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&[0; size_of::<u64>()]);
+        }
+    }
+
+    /// Hands a finished group to `sink`, unless it is empty, and begins the next one.
+    pub(super) fn finish(&mut self, group: u32, sink: &mut dyn KeyedSnapshotSink) -> Result<()> {
+        if self.entries > 0 {
+            self.bytes[..size_of::<u64>()].copy_from_slice(&self.entries.to_le_bytes());
+            sink.key_group(KeyGroup(group_number(group)), self.entries, &self.bytes)?;
+        }
+        self.entries = 0;
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+fn group_number(group: u32) -> u16 {
+    u16::try_from(group).expect("there are at most 32768 key groups")
+}
+
+/// Writes all groups of a range; `encode` adds the entries of one.
+pub(super) fn write_groups(
+    groups: KeyGroupRange,
+    sink: &mut dyn KeyedSnapshotSink,
+    mut encode: impl FnMut(u32, &mut GroupEncoder),
+) -> Result<()> {
+    let mut encoder = GroupEncoder::new();
+    for group in groups.as_range() {
+        encode(group, &mut encoder);
+        encoder.finish(group, sink)?;
+    }
+    Ok(())
+}
+
+/// Takes a state's entries out of what was restored and gives each, with its group, to `add`.
+pub(super) fn restore_entries<E: Record>(
+    descriptor: &StateDescriptor,
+    schema: &Schema,
+    restored: &mut RestoredOperator,
+    mut add: impl FnMut(KeyGroup, E) -> Result<(), DecodeError>,
+) -> Result<()> {
+    let RestoredKeyed { groups, .. } = restored.take_keyed(&descriptor.name, schema)?;
+    for (group, bytes) in groups {
+        decode_group(&bytes, |entry| add(group, entry))
+            .map_err(|error| damaged(&descriptor.name, group, &error))?;
+    }
+    Ok(())
+}
+
+fn decode_group<E: Record>(
+    mut input: &[u8],
+    mut add: impl FnMut(E) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    for _ in 0..u64::decode(&mut input)? {
+        add(E::decode(&mut input)?)?;
+    }
+    if input.is_empty() { Ok(()) } else { Err(DecodeError::Invalid("bytes follow the last entry")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Groups(Vec<(u16, u64, Vec<u8>)>);
+
+    impl KeyedSnapshotSink for Groups {
+        fn key_group(&mut self, group: KeyGroup, entries: u64, bytes: &[u8]) -> Result<()> {
+            self.0.push((group.0, entries, bytes.to_vec()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn empty_groups_are_left_out_and_others_begin_with_their_count() {
+        let mut groups = Groups::default();
+        let range = KeyGroupRange { start: 4, end: 7 };
+        write_groups(range, &mut groups, |group, encoder| {
+            if group != 5 {
+                encoder.entry(|out| out.push(1));
+                encoder.pairs(&[(&2u8, &3u8)]);
+            }
+        })
+        .unwrap();
+        let expected = vec![2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3];
+        assert_eq!(groups.0, [(4, 2, expected.clone()), (6, 2, expected)]);
+    }
+
+    #[test]
+    fn a_wrong_count_is_damage() {
+        let group = |count: u64, bytes: &[u8]| {
+            let bytes = [&count.to_le_bytes()[..], bytes].concat();
+            decode_group::<u8>(&bytes, |_| Ok(()))
+        };
+        assert_eq!(group(2, &[1, 2]), Ok(()));
+        assert_eq!(group(3, &[1, 2]), Err(DecodeError::UnexpectedEnd));
+        assert!(matches!(group(1, &[1, 2]), Err(DecodeError::Invalid(_))));
+        assert_eq!(decode_group::<u8>(&[1], |_| Ok(())), Err(DecodeError::UnexpectedEnd));
+    }
+}

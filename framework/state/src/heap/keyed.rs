@@ -1,0 +1,200 @@
+use std::ops::Range;
+
+use flott_core::{
+    KeyGroup, KeyGroupRange, MaxParallelism,
+    record::{DecodeError, Key, Record},
+    state::StateDescriptor,
+};
+
+use super::{freezable::Freezable, frozen::Frozen, table::Table};
+
+/// A full segment is split, unless it is down to one key group. Seven eighths of a power of two: what the hash table
+/// takes before it grows.
+const SEGMENT_ENTRIES_MAX: usize = 3584;
+
+/// Where keys of a subtask lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeySpace {
+    pub(super) groups: KeyGroupRange,
+    pub(super) max_parallelism: MaxParallelism,
+}
+
+impl KeySpace {
+    pub(super) fn of(descriptor: &StateDescriptor) -> Self {
+        Self { groups: descriptor.key_groups, max_parallelism: descriptor.max_parallelism }
+    }
+
+    #[inline]
+    pub(super) fn group(&self, hash: u64) -> u32 {
+        u32::from(self.max_parallelism.key_group(hash).0)
+    }
+
+    /// Refuses a restored key that is not where it should be.
+    pub(super) fn check(&self, hash: u64, group: KeyGroup) -> Result<(), DecodeError> {
+        let is_at_home = self.max_parallelism.key_group(hash) == group && self.groups.contains(group);
+        if is_at_home { Ok(()) } else { Err(DecodeError::Invalid("a key lies in a key group that is not its own")) }
+    }
+}
+
+/// The entries of consecutive key groups: the unit of copy-on-write.
+struct Segment<K, V> {
+    groups: Range<u32>,
+    table: Freezable<Table<K, V>>,
+}
+
+/// Where an entry is, or was: it may have moved since, so its key is compared.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    segment: u32,
+    entry: u32,
+}
+
+impl Slot {
+    /// Nowhere in particular.
+    pub(super) const NONE: Self = Self { segment: 0, entry: u32::MAX };
+
+    #[inline]
+    fn new(segment: u32, entry: usize) -> Self {
+        Self { segment, entry: u32::try_from(entry).unwrap_or(u32::MAX) }
+    }
+}
+
+/// The entries of a subtask's keys. Begins as one small table and is split by key group as it grows, so that a window
+/// with one key is as cheap as it should be and a checkpoint never makes a write copy much.
+pub(super) struct KeyedTable<K, V> {
+    space: KeySpace,
+    segments: Vec<Segment<K, V>>,
+    /// Segment by key group, counted from the first one; empty while there is only one segment.
+    directory: Vec<u16>,
+}
+
+impl<K: Key, V: Record> KeyedTable<K, V> {
+    pub(super) fn new(space: KeySpace) -> Self {
+        let all = Segment { groups: space.groups.as_range(), table: Freezable::default() };
+        Self { space, segments: vec![all], directory: Vec::new() }
+    }
+
+    #[inline]
+    fn segment(&self, hash: u64) -> u32 {
+        if self.directory.is_empty() {
+            return 0;
+        }
+        u32::from(self.directory[(self.space.group(hash).wrapping_sub(self.space.groups.start)) as usize])
+    }
+
+    #[inline]
+    fn table(&self, segment: u32) -> &Table<K, V> {
+        self.segments[segment as usize].table.read()
+    }
+
+    /// Brings the entry of a key with this hash nearer; returns where it probably is.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) -> Slot {
+        let segment = self.segment(hash);
+        self.table(segment).prefetch(hash).map_or(Slot::NONE, |entry| Slot::new(segment, entry))
+    }
+
+    /// Whether `slot` has the entry of `key` and [`Self::value_mut`] costs no copy.
+    #[inline]
+    pub(super) fn is_at_hand(&self, slot: Slot, key: &K) -> bool {
+        let table = self.segments.get(slot.segment as usize).and_then(|segment| segment.table.owned());
+        table.is_some_and(|table| table.is_at(slot.entry as usize, key))
+    }
+
+    /// Where the entry of a key is.
+    pub(super) fn find(&self, hash: u64, key: &K) -> Option<Slot> {
+        let segment = self.segment(hash);
+        self.table(segment).find(hash, key).map(|entry| Slot::new(segment, entry))
+    }
+
+    #[inline]
+    pub(super) fn value_mut(&mut self, slot: Slot) -> &mut V {
+        self.segments[slot.segment as usize].table.write().value_mut(slot.entry as usize)
+    }
+
+    /// Adds a key that is not there.
+    pub(super) fn insert(&mut self, hash: u64, key: K, value: V) -> Slot {
+        let mut segment = self.segment(hash);
+        while self.is_full(segment) {
+            self.split(segment);
+            segment = self.segment(hash);
+        }
+        let entry = self.segments[segment as usize].table.write().insert(hash, key, value);
+        Slot::new(segment, entry)
+    }
+
+    /// Removes a key; returns its value.
+    pub(super) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+        let slot = self.find(hash, key)?;
+        self.segments[slot.segment as usize].table.write().remove(hash, key)
+    }
+
+    #[inline]
+    fn is_full(&self, segment: u32) -> bool {
+        let segment = &self.segments[segment as usize];
+        segment.table.read().len() >= SEGMENT_ENTRIES_MAX && segment.groups.len() > 1
+    }
+
+    #[cold]
+    fn split(&mut self, number: u32) {
+        let space = self.space;
+        let new = u16::try_from(self.segments.len()).expect("there are at most 32768 key groups");
+        let segment = &mut self.segments[number as usize];
+        let Range { start, end } = segment.groups;
+        let middle = start.midpoint(end);
+        let (mut lower, mut upper) = (Table::default(), Table::with_capacity(SEGMENT_ENTRIES_MAX / 2));
+        segment.table.write().drain(&mut |key, value| {
+            let hash = key.key_hash();
+            let half = if space.group(hash) < middle { &mut lower } else { &mut upper };
+            half.insert(hash, key, value);
+            true
+        });
+        segment.groups = start..middle;
+        segment.table = Freezable::Owned(lower);
+        self.segments.push(Segment { groups: middle..end, table: Freezable::Owned(upper) });
+        self.directory.resize(space.groups.len(), 0);
+        let first = space.groups.start;
+        self.directory[(middle - first) as usize..(end - first) as usize].fill(new);
+    }
+
+    /// The content as it is now.
+    pub(super) fn freeze(&mut self) -> Frozen<K, V> {
+        let filled = self.segments.iter_mut().filter(|segment| segment.table.read().len() > 0);
+        let tables = filled.map(|segment| (segment.groups.clone(), segment.table.freeze())).collect();
+        Frozen::new(self.space.max_parallelism, tables)
+    }
+
+    /// Removes all entries and visits them until the visitor returns `false`; keeps memory that is ours alone.
+    pub(super) fn drain(&mut self, visitor: &mut dyn FnMut(&K, V) -> bool) {
+        let mut wants_more = true;
+        let mut visit = |key: &K, value| {
+            wants_more = wants_more && visitor(key, value);
+            wants_more
+        };
+        for segment in &mut self.segments {
+            match std::mem::take(&mut segment.table).into_owned() {
+                Ok(mut table) => {
+                    table.drain(&mut |key, value| visit(&key, value));
+                    segment.table = Freezable::Owned(table);
+                }
+                Err(shared) => {
+                    shared.iter().all(|(key, value)| visit(key, value.duplicate()));
+                }
+            }
+        }
+    }
+
+    /// Adds a restored entry.
+    ///
+    /// # Errors
+    /// When the key lies in a foreign group or is there already.
+    pub(super) fn restore(&mut self, group: KeyGroup, key: K, value: V) -> Result<(), DecodeError> {
+        let hash = key.key_hash();
+        self.space.check(hash, group)?;
+        if self.find(hash, &key).is_some() {
+            return Err(DecodeError::Invalid("a key is there twice"));
+        }
+        self.insert(hash, key, value);
+        Ok(())
+    }
+}

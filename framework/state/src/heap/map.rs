@@ -1,0 +1,100 @@
+use std::{collections::BTreeMap, ops::Range};
+
+use flott_core::{
+    Result, Schema,
+    record::{Key, Record},
+    snapshot::{RestoredOperator, StateSnapshot},
+    state::{KeyedState, MapTable, SharedKeys, StateDescriptor},
+};
+
+use super::{
+    batch::BatchKeys,
+    encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
+    keyed::{KeySpace, KeyedTable},
+};
+
+/// One ordered map per key. A key without entries has no map.
+pub(super) struct HeapMapTable<K, M, V> {
+    descriptor: StateDescriptor,
+    batch: BatchKeys<K>,
+    table: KeyedTable<K, BTreeMap<M, V>>,
+}
+
+impl<K: Key, M: Record + Ord, V: Record> HeapMapTable<K, M, V> {
+    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
+        let mut table = KeyedTable::new(KeySpace::of(descriptor));
+        restore_entries(descriptor, &Self::schema(), restored, |group, (key, map)| {
+            table.restore(group, key, map)
+        })?;
+        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::default(), table })
+    }
+
+    fn schema() -> Schema {
+        entry_schema(&[("key", K::schema()), ("map", BTreeMap::<M, V>::schema())])
+    }
+
+    fn map(&mut self, at: usize) -> Option<&mut BTreeMap<M, V>> {
+        self.batch.get(&mut self.table, at)
+    }
+}
+
+impl<K: Key, M: Record + Ord, V: Record> KeyedState for HeapMapTable<K, M, V> {
+    fn begin_batch(&mut self, keys: SharedKeys) {
+        self.batch.begin(keys);
+    }
+
+    fn end_batch(&mut self) {
+        self.batch.end();
+    }
+
+    fn prefetch(&mut self, range: Range<usize>) {
+        self.batch.prefetch(&self.table, range);
+    }
+
+    fn snapshot(&mut self) -> StateSnapshot {
+        let frozen = self.table.freeze();
+        let groups = self.descriptor.key_groups;
+        let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
+            let mut by_group = frozen.by_group();
+            write_groups(groups, sink, |group, encoder| encoder.pairs(by_group.entries(group)))
+        };
+        keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
+    }
+}
+
+impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for HeapMapTable<K, M, V> {
+    fn get(&mut self, at: usize, map_key: &M) -> Option<&mut V> {
+        self.map(at)?.get_mut(map_key)
+    }
+
+    fn insert(&mut self, at: usize, map_key: M, value: V) -> Option<V> {
+        if let Some(map) = self.map(at) {
+            return map.insert(map_key, value);
+        }
+        self.batch.set(&mut self.table, at, BTreeMap::from([(map_key, value)]));
+        None
+    }
+
+    fn remove(&mut self, at: usize, map_key: &M) -> Option<V> {
+        let map = self.map(at)?;
+        let removed = map.remove(map_key);
+        if map.is_empty() {
+            self.clear(at);
+        }
+        removed
+    }
+
+    fn len(&mut self, at: usize) -> usize {
+        self.map(at).map_or(0, |map| map.len())
+    }
+
+    fn visit(&mut self, at: usize, visitor: &mut dyn FnMut(&M, &V) -> bool) {
+        if let Some(map) = self.map(at) {
+            map.iter().all(|(map_key, value)| visitor(map_key, value));
+        }
+    }
+
+    fn clear(&mut self, at: usize) {
+        self.batch.remove(&mut self.table, at);
+    }
+}

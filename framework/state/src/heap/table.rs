@@ -1,0 +1,179 @@
+use flott_core::record::{Key, Record};
+use hashbrown::HashTable;
+
+use super::{freezable::Duplicate, processor::prefetch};
+
+/// A hash table of keys and values that tells where an entry is, so that one look-up serves several accesses.
+pub(super) struct Table<K, V> {
+    entries: HashTable<Entry<K, V>>,
+}
+
+struct Entry<K, V>(K, V);
+
+impl<K: Record, V: Record> Clone for Entry<K, V> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(self.0.duplicate(), self.1.duplicate())
+    }
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { entries: HashTable::new() }
+    }
+}
+
+impl<K: Record, V: Record> Duplicate for Table<K, V> {
+    fn duplicate(&self) -> Self {
+        Self { entries: self.entries.clone() }
+    }
+}
+
+/// The hash as the table sees it, which takes a tag from the top and a position from the bottom. The top of a key's
+/// hash chooses the key group, so it is much the same for all keys of a table.
+#[inline]
+fn spread(hash: u64) -> u64 {
+    hash ^ (hash << 16)
+}
+
+impl<K: Key, V> Table<K, V> {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        Self { entries: HashTable::with_capacity(entries) }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|Entry(key, value)| (key, value))
+    }
+
+    /// Where the entry of a key with this hash probably is; brings it nearer, without looking at it.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) -> Option<usize> {
+        self.entries.find_bucket_index(spread(hash), |entry| {
+            prefetch(entry);
+            true
+        })
+    }
+
+    /// Where the entry of a key is, until an entry is added.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, key: &K) -> Option<usize> {
+        self.entries.find_bucket_index(spread(hash), |Entry(found, _)| found == key)
+    }
+
+    /// Whether the entry of `key` is there.
+    #[inline]
+    pub(super) fn is_at(&self, entry: usize, key: &K) -> bool {
+        self.entries.get_bucket(entry).is_some_and(|Entry(found, _)| found == key)
+    }
+
+    /// The value of an entry.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[inline]
+    pub(super) fn value_mut(&mut self, entry: usize) -> &mut V {
+        let found = self.entries.get_bucket_mut(entry);
+        &mut found.expect("it was found there, and no other was added since").1
+    }
+
+    /// Adds a key that is not there; returns where.
+    pub(super) fn insert(&mut self, hash: u64, key: K, value: V) -> usize {
+        let rehash = |Entry(key, _): &Entry<K, V>| spread(key.key_hash());
+        self.entries.insert_unique(spread(hash), Entry(key, value), rehash).bucket_index()
+    }
+
+    /// Removes a key; returns its value.
+    pub(super) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+        let entry = self.entries.find_entry(spread(hash), |Entry(found, _)| found == key).ok()?;
+        let (Entry(_, value), _) = entry.remove();
+        if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
+            self.entries.shrink_to(self.entries.len() * 2, |Entry(key, _)| spread(key.key_hash()));
+        }
+        Some(value)
+    }
+
+    /// Removes and visits all entries until the visitor returns `false`; keeps the memory.
+    pub(super) fn drain(&mut self, visitor: &mut dyn FnMut(K, V) -> bool) -> bool {
+        self.entries.drain().all(|Entry(key, value)| visitor(key, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::testing::{Clash, Random};
+
+    fn check(seed: u64, keys: u64, steps: u64, removals: u64) {
+        let mut random = Random::new(seed);
+        let mut table = Table::default();
+        let mut model = BTreeMap::new();
+        for step in 0..steps {
+            let key = random.below(keys);
+            let hash = key.key_hash();
+            let found = table.find(hash, &key);
+            assert_eq!(found.map(|entry| *table.value_mut(entry)), model.get(&key).copied());
+            match found {
+                Some(entry) if random.below(100) < removals => {
+                    assert_eq!(table.remove(hash, &key), model.remove(&key));
+                    assert!(!table.is_at(entry, &key));
+                }
+                Some(entry) => {
+                    assert!(table.is_at(entry, &key));
+                    *table.value_mut(entry) = step;
+                    model.insert(key, step);
+                }
+                None => {
+                    let entry = table.insert(hash, key, step);
+                    assert!(table.is_at(entry, &key));
+                    model.insert(key, step);
+                }
+            }
+        }
+        let mut content = BTreeMap::new();
+        table.duplicate().drain(&mut |key, value| content.insert(key, value).is_none());
+        assert_eq!(content, model);
+    }
+
+    #[test]
+    fn a_table_agrees_with_a_map() {
+        for seed in 0..20 {
+            check(seed, 12, 500, 50);
+            check(seed, 300, 5_000, 45);
+            check(seed, 5_000, 20_000, 5);
+        }
+    }
+
+    #[test]
+    fn keys_with_one_hash_are_told_apart() {
+        let mut table = Table::default();
+        for key in (0..100).map(Clash) {
+            table.insert(key.key_hash(), key, ());
+        }
+        for key in (0..100).step_by(3).map(Clash) {
+            assert!(table.remove(key.key_hash(), &key).is_some());
+        }
+        for key in (0..100).map(Clash) {
+            assert_eq!(table.find(key.key_hash(), &key).is_some(), key.0 % 3 != 0);
+        }
+    }
+
+    #[test]
+    fn a_table_that_became_small_gives_memory_back() {
+        let mut table = Table::default();
+        for key in 0..10_000u64 {
+            table.insert(key.key_hash(), key, ());
+        }
+        for key in 0..9_990u64 {
+            table.remove(key.key_hash(), &key);
+        }
+        assert!(table.entries.capacity() < 200);
+        assert!((9_990..10_000).all(|key| table.find(u64::key_hash(&key), &key).is_some()));
+    }
+}
