@@ -32,7 +32,7 @@ impl Job {
     /// # use flott::prelude::*;
     /// # let mut job = Job::new();
     /// job.source("numbers", CollectionSource::new(vec![1u64, 2, 3])).map(|n| n * 2).sink("out", PrintSink::json());
-    /// # flott::plumbing::check(job).unwrap();
+    /// # flott::plumbing::finish(job).map(|_| ()).unwrap();
     /// ```
     pub fn source<S: Source>(&mut self, uid: &str, source: S) -> SourceStream<S::Out> {
         let watermarks = Arc::new(Mutex::new(Watermarks::none()));

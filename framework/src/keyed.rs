@@ -84,7 +84,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     ///     .key_by(|(card, _)| *card)
     ///     .reduce("sum", |sum, (_, cents)| sum.1 += cents)
     ///     .sink("out", PrintSink::json());
-    /// # flott::plumbing::check(job).unwrap();
+    /// # flott::plumbing::finish(job).map(|_| ()).unwrap();
     /// ```
     pub fn reduce<F>(self, uid: &str, reduce: F) -> Stream<T>
     where

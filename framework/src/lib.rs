@@ -47,13 +47,13 @@ pub mod plumbing {
     pub use flott_operators as operators;
     pub use serde;
 
-    //    pub use crate::launch::{JobInfo, Parameters, run_main};
+    pub use crate::launch::{JobInfo, Parameters, run_main};
 
-    /// Finishes a declaration, for documentation tests.
+    /// Finishes a declaration, for tests.
     ///
     /// # Errors
     /// All mistakes in it.
-    pub fn check(job: crate::Job) -> flott_core::Result<()> {
-        job.finish().map(|_| ())
+    pub fn finish(job: crate::Job) -> flott_core::Result<flott_runtime::program::JobProgram> {
+        job.finish()
     }
 }

@@ -32,8 +32,9 @@ impl Bench {
         let key_groups = KeyGroupRange { start: 0, end: 1024 };
         let descriptor = StateDescriptor { name: "sum".into(), key_groups, max_parallelism };
         let before = resident_mb();
-        let mut table =
-            HeapBackend.value::<u64, u64>(&descriptor, &mut RestoredOperator::default()).expect("a new table");
+        let mut table = HeapBackend
+            .value::<u64, u64>(&descriptor, &mut RestoredOperator::default())
+            .expect("a new table");
         let mut batch = Arc::new(KeyBatch::default());
         for key in 0..keys {
             with(&mut batch, &mut *table, &[word(key)], |table| *table.set(0, 0) = 0);
@@ -177,7 +178,10 @@ fn pause(keys: u64, rounds: usize) {
         let started = now();
         let bytes = write(snapshot);
         let written = started.elapsed().as_secs_f64() * 1e3;
-        println!("{keys} keys, round {round}: pause {:.3} ms, encoding {written:.0} ms, {bytes} bytes", pauses[round]);
+        println!(
+            "{keys} keys, round {round}: pause {:.3} ms, encoding {written:.0} ms, {bytes} bytes",
+            pauses[round]
+        );
         // Everything is written to, so that the next snapshot has to freeze it all again.
         for key in (0..keys).step_by(64) {
             let (batch, table) = (&mut bench.batch, &mut *bench.table);

@@ -90,11 +90,7 @@ impl<K: Key> BatchKeys<K> {
     }
 
     #[inline(never)]
-    fn search<'t, V: Record>(
-        &mut self,
-        table: &'t mut KeyedTable<K, V>,
-        at: usize,
-    ) -> Option<&'t mut V> {
+    fn search<'t, V: Record>(&mut self, table: &'t mut KeyedTable<K, V>, at: usize) -> Option<&'t mut V> {
         self.find(table, at).map(|slot| table.value_mut(slot))
     }
 

@@ -14,7 +14,10 @@ pub(super) struct Frozen<K, V> {
 }
 
 impl<K: Key, V: Record> Frozen<K, V> {
-    pub(super) fn new(max_parallelism: MaxParallelism, mut tables: Vec<(Range<u32>, Arc<Table<K, V>>)>) -> Self {
+    pub(super) fn new(
+        max_parallelism: MaxParallelism,
+        mut tables: Vec<(Range<u32>, Arc<Table<K, V>>)>,
+    ) -> Self {
         tables.sort_by_key(|(groups, _)| groups.start);
         Self { max_parallelism, tables }
     }

@@ -32,7 +32,11 @@ impl KeySpace {
     /// Refuses a restored key that is not where it should be.
     pub(super) fn check(&self, hash: u64, group: KeyGroup) -> Result<(), DecodeError> {
         let is_at_home = self.max_parallelism.key_group(hash) == group && self.groups.contains(group);
-        if is_at_home { Ok(()) } else { Err(DecodeError::Invalid("a key lies in a key group that is not its own")) }
+        if is_at_home {
+            Ok(())
+        } else {
+            Err(DecodeError::Invalid("a key lies in a key group that is not its own"))
+        }
     }
 }
 

@@ -276,7 +276,10 @@ fn due_timers_are_deleted_one_by_one() {
         }
         table.end_batch();
     }
-    assert_eq!(fired.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [5, 5, 5, i64::MAX, i64::MAX, i64::MAX]);
+    assert_eq!(
+        fired.iter().map(|(time, _)| *time).collect::<Vec<_>>(),
+        [5, 5, 5, i64::MAX, i64::MAX, i64::MAX]
+    );
 }
 
 #[test]
@@ -352,7 +355,8 @@ fn a_window_whose_visitor_fails_is_gone_all_the_same() {
     });
     assert_eq!((result.unwrap_err().to_string(), visits), ("no".to_owned(), 1));
     assert_eq!(table.first_window(), None);
-    subtasks.batch(&[1u64], &mut Random::new(1), |table, at, _| assert!(table.get(EventTime(0), at).is_none()));
+    subtasks
+        .batch(&[1u64], &mut Random::new(1), |table, at, _| assert!(table.get(EventTime(0), at).is_none()));
 }
 
 #[test]

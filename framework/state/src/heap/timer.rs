@@ -168,8 +168,7 @@ impl<K: Key> TimerTable for HeapTimerTable<K> {
         times.clear();
         let is_due = |group: usize| self.first_times[group] <= until;
         let ready = (0..self.groups.len()).filter(|&group| is_due(group));
-        let mut timers: Vec<_> =
-            ready.map(|group| self.groups[group].read().0.iter().peekable()).collect();
+        let mut timers: Vec<_> = ready.map(|group| self.groups[group].read().0.iter().peekable()).collect();
         let mut first: BinaryHeap<_> = timers
             .iter_mut()
             .enumerate()

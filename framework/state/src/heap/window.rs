@@ -88,7 +88,8 @@ impl<K: Key, A: Record> KeyedState for HeapWindowTable<K, A> {
     }
 
     fn snapshot(&mut self) -> StateSnapshot {
-        let frozen: Vec<_> = self.windows.iter_mut().map(|(window, table)| (*window, table.freeze())).collect();
+        let frozen: Vec<_> =
+            self.windows.iter_mut().map(|(window, table)| (*window, table.freeze())).collect();
         let groups = self.descriptor.key_groups;
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut windows: Vec<_> =
@@ -125,11 +126,7 @@ impl<K: Key, A: Record> WindowTable<K, A> for HeapWindowTable<K, A> {
         self.windows.front().map(|(window, _)| *window)
     }
 
-    fn take_window(
-        &mut self,
-        window: EventTime,
-        visitor: &mut dyn FnMut(&K, A) -> Result<()>,
-    ) -> Result<()> {
+    fn take_window(&mut self, window: EventTime, visitor: &mut dyn FnMut(&K, A) -> Result<()>) -> Result<()> {
         let Some((_, mut table)) = self.position(window).and_then(|at| self.windows.remove(at)) else {
             return Ok(());
         };

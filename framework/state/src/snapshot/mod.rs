@@ -1,0 +1,34 @@
+//! The snapshot file: the keyed state of one subtask, all operators of its chain. Independent of the backend.
+//!
+//! All numbers are little-endian; checksums are CRC-32C. Strings are a `u32` length and UTF-8.
+//!
+//! ```text
+//! file    = header  body  index  footer
+//! header  = "FLOTTSNP"  version: u32 (1)  checksum of the 12 bytes before: u32
+//! body    = the key groups' bytes, one after the other, as the index says
+//! index   = sections: u32, then per section (one per keyed state):
+//!             operator uid: string   state name: string   schema: string (JSON)
+//!             groups: u32, then per group, ascending:
+//!               group: u16   entries: u64   offset: u64 (from the start of the file)   length: u64   checksum: u32
+//! footer  = index offset: u64   index length: u64   checksum of the index: u32
+//!           checksum of the 20 bytes before: u32   "FLOTTEND"
+//! ```
+//!
+//! The groups of a section lie in the body in the order of the index, without gaps, so a restore with another
+//! parallelism reads the groups it needs with few range reads. The index is as good as a checksum of the whole file: it
+//! has the checksum of every group, so who knows the checksum of the index can tell any change. Version 1 is read by all
+//! later versions; `tests/golden/v1.snap` holds them to it.
+
+mod encoder;
+mod index;
+mod reader;
+
+pub use encoder::{PART_BYTES_MAX, SnapshotEncoder, WrittenSnapshot};
+pub use index::{GroupEntry, Section};
+pub use reader::SnapshotReader;
+
+const MAGIC: &[u8; 8] = b"FLOTTSNP";
+const END_MAGIC: &[u8; 8] = b"FLOTTEND";
+const VERSION: u32 = 1;
+const HEADER_BYTES: u64 = 16;
+const FOOTER_BYTES: u64 = 32;

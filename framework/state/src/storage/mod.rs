@@ -1,0 +1,100 @@
+//! The checkpoint directory of a job: its journal, its manifests, its snapshot files.
+//!
+//! ```text
+//! journal/00000000000000000042.json               what is true of the job; the highest number counts (see [`Journal`])
+//! checkpoints/chk-00000000000000000007-3-1/       checkpoint 7, taken in leader epoch 3, attempt 1
+//!     manifest.json                               written last
+//!     0-1.snap                                    keyed state of vertex 0, subtask 1
+//! ```
+
+mod checkpoint;
+mod journal;
+mod manifest;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use flott_core::{Error, ErrorKind, Result, ResultExt};
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path,
+};
+
+pub use checkpoint::CheckpointDirectory;
+pub use journal::{AppendError, CheckpointEntry, JobRecord, Journal, TerminalRecord};
+pub use manifest::{EnumeratorManifest, KeyedFile, ListManifest, Manifest, OperatorManifest};
+
+/// Where a job's checkpoints are.
+#[derive(Clone, Debug)]
+pub struct CheckpointStorage {
+    store: Arc<dyn ObjectStore>,
+    /// As the user wrote it.
+    url: String,
+}
+
+/// A failure of the store, in words that say what to do.
+pub(crate) fn failed(what: &str, path: &str, error: object_store::Error) -> Error {
+    let kind = match &error {
+        object_store::Error::NotFound { .. } => ErrorKind::State,
+        object_store::Error::PermissionDenied { .. } => ErrorKind::Settings,
+        _ => ErrorKind::Transient,
+    };
+    let text = Error::from(error).to_string();
+    let hint = match kind {
+        ErrorKind::State => "; was it deleted?",
+        ErrorKind::Settings => "; check the permissions of the checkpoint directory",
+        _ if text.contains("No space left") => "; free some space, the job goes on by itself",
+        _ => "",
+    };
+    Error::new(kind, format!("cannot {what} {path} in the checkpoint directory: {text}{hint}"))
+}
+
+impl CheckpointStorage {
+    /// Opens the directory at `url`: `file:///var/lib/job`, or a path. Creates it if it is not there, and makes sure that
+    /// it can be written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] when the URL is not supported or the directory cannot be written.
+    pub async fn open(url: &str) -> Result<Self> {
+        let path = match url.split_once("://") {
+            Some(("file", path)) if path.starts_with('/') => path,
+            Some(("file", _)) => {
+                let message =
+                    format!("checkpoint_dir {url:?}: write three slashes, as in file:///var/lib/job");
+                return Err(Error::new(ErrorKind::Settings, message));
+            }
+            Some((scheme, _)) => {
+                let message = format!("checkpoint_dir {url:?}: {scheme}:// is not supported; use file:///…");
+                return Err(Error::new(ErrorKind::Settings, message));
+            }
+            None => url,
+        };
+        let context =
+            format!("checkpoint_dir {url:?} cannot be used; choose a directory that this process may write");
+        tokio::fs::create_dir_all(path).await.or_error(ErrorKind::Settings, &context)?;
+        let store = LocalFileSystem::new_with_prefix(path).or_error(ErrorKind::Settings, &context)?;
+        let storage = Self { store: Arc::new(store), url: url.into() };
+        storage.probe().await.or_error(ErrorKind::Settings, &context)?;
+        Ok(storage)
+    }
+
+    /// A store in memory, for tests and for local runs that keep nothing.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { store: Arc::new(InMemory::new()), url: "memory".into() }
+    }
+
+    /// As the user wrote it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let path = Path::from(format!("probe-{}", std::process::id()));
+        self.store.put(&path, PutPayload::from_static(b"flott")).await?;
+        self.store.delete(&path).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Whole jobs in one process, through the public API: what comes out is what was asked for, whatever the parallelism and
+//! however often the job fails on the way.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use flott::{plumbing, prelude::*};
+use flott_cluster::{ClusterSettings, JobLaunch, JobOutcome, OutcomeStatus, Silent, Termination, run_local};
+use tempfile::TempDir;
+
+/// Runs a job to its end.
+fn run(
+    settings: ClusterSettings,
+    build: impl Fn(&mut Job) -> Result<()> + Send + Sync + 'static,
+) -> JobOutcome {
+    let (_keep, terminate) = Termination::by_hand();
+    let launch = JobLaunch {
+        job_name: "test".into(),
+        build_id: "test".into(),
+        parameters: serde_json::Value::Null,
+        settings,
+        build_program: Arc::new(move |_, _| {
+            let mut job = Job::new();
+            build(&mut job)?;
+            plumbing::finish(job)
+        }),
+        terminate,
+    };
+    run_local(launch, Arc::new(Silent))
+}
+
+fn parallel(parallelism: u32) -> ClusterSettings {
+    ClusterSettings { parallelism, checkpoint_interval: Duration::from_millis(50), ..ClusterSettings::default() }
+}
+
+fn assert_finished(outcome: &JobOutcome) {
+    assert_eq!(outcome.status, OutcomeStatus::Finished, "{:?}", outcome.error);
+}
+
+/// All committed records of a file sink, sorted.
+fn read(directory: &Path) -> Vec<serde_json::Value> {
+    let mut records = Vec::new();
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "jsonl") {
+                let text = fs::read_to_string(path).unwrap();
+                records.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
+            }
+        }
+    }
+    records.sort_by_key(ToString::to_string);
+    records
+}
+
+#[derive(Record, Serialize, Deserialize)]
+struct Reading {
+    sensor: u64,
+    value: i64,
+    #[record(event_time)]
+    at: EventTime,
+}
+
+fn reading(number: u64) -> Reading {
+    // Out of order by up to 90 ms.
+    let at = number as i64 * 10 + (number * 7 % 10) as i64 * 9;
+    Reading { sensor: number % 50, value: number as i64 % 13, at: EventTime(at) }
+}
+
+const READINGS: u64 = 20_000;
+
+/// Per sensor, numbers the readings and sums them up; a reading of 12 starts a timer that reports the sum so far.
+#[derive(Operator)]
+struct Summing {
+    #[state]
+    sum: ValueState<i64>,
+    #[state]
+    seen: MapState<i64, u32>,
+    #[timer]
+    report: EventTimer,
+    #[side_output]
+    highs: SideOutput<u64>,
+    fail_at: u64,
+    failures: Failures,
+}
+
+/// How often the operator still has to fail, over all attempts.
+type Failures = Arc<AtomicU32>;
+
+#[operator]
+impl Summing {
+    fn process(&mut self, key: &u64, reading: Reading, out: &mut Output<(u64, i64, String)>) -> Result<()> {
+        let count = self.seen.get(&reading.value).copied().unwrap_or(0) + 1;
+        self.seen.insert(reading.value, count);
+        let sum = self.sum.get_or_insert_with(|| 0);
+        *sum += reading.value;
+        if reading.value == 12 {
+            self.highs.emit(*key);
+            self.report.set(reading.at + Duration::from_millis(500));
+        }
+        let is_due = reading.at.0 as u64 / 10 >= self.fail_at;
+        if is_due && self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+            return Err(Error::user("asked to fail"));
+        }
+        out.emit((*key, count.into(), "count".into()));
+        Ok(())
+    }
+
+    fn on_report(&mut self, key: &u64, out: &mut Output<(u64, i64, String)>) -> Result<()> {
+        let kinds = self.seen.len() as i64;
+        out.emit((*key, kinds, "kinds".into()));
+        Ok(())
+    }
+}
+
+fn declare(job: &mut Job, output: &Path, fail_at: u64, failures: &Failures) {
+    let readings = job
+        .source("readings", GenerateSource::bounded(READINGS, reading).splits(4).rate(40_000.0))
+        .watermarks(Watermarks::bounded(Duration::from_millis(100)));
+    let sums = readings
+        .clone()
+        .filter(|reading| reading.sensor != 49)
+        .key_by(|reading| reading.sensor)
+        .process("sums", Summing::new(fail_at, Arc::clone(failures)));
+    sums.side_output::<u64>("highs").sink("highs", FileSink::json_lines(output.join("highs")));
+    sums.sink("sums", FileSink::json_lines(output.join("sums")));
+    readings
+        .key_by(|reading| reading.sensor % 5)
+        .window(TumblingWindows::of(Duration::from_secs(1)))
+        .count("per-second")
+        .map(|count| format!("{count:?}"))
+        .sink("counts", FileSink::json_lines(output.join("counts")));
+}
+
+fn outputs(parallelism: u32, failures: u32) -> BTreeMap<&'static str, Vec<serde_json::Value>> {
+    let directory = TempDir::new().unwrap();
+    let output = directory.path().to_path_buf();
+    let left = Failures::new(AtomicU32::new(failures));
+    let counted = Arc::clone(&left);
+    let outcome = run(parallel(parallelism), move |job| {
+        declare(job, &output, READINGS / 2, &left);
+        Ok(())
+    });
+    assert_finished(&outcome);
+    assert_eq!(counted.load(Ordering::Relaxed), 0, "the operator has failed as often as asked");
+    assert_eq!(outcome.summary.restarts, u64::from(failures));
+    ["sums", "highs", "counts"].map(|name| (name, read(&directory.path().join(name)))).into()
+}
+
+#[test]
+fn results_do_not_depend_on_parallelism_or_failures() {
+    let expected = outputs(1, 0);
+    let passed = (0..READINGS).filter(|number| number % 50 != 49).count();
+    let counts = expected["sums"].iter().filter(|record| record[2] == "count").count();
+    assert_eq!(counts, passed);
+    assert!(expected["sums"].len() > counts, "timers have fired");
+    assert!(!expected["highs"].is_empty() && !expected["counts"].is_empty());
+    for (parallelism, failures) in [(1, 2), (3, 0), (3, 2)] {
+        let actual = outputs(parallelism, failures);
+        for (name, records) in &expected {
+            assert_eq!(&actual[name], records, "{name} with parallelism {parallelism} and {failures} failures");
+        }
+    }
+}
+
+#[test]
+fn closures_unions_and_rebalance_lose_nothing() {
+    let directory = TempDir::new().unwrap();
+    let output = directory.path().to_path_buf();
+    let outcome = run(parallel(2), move |job| {
+        let small = job.source("small", CollectionSource::new(0..500u64)).flat_map(|n| [n, n]).map(|n| n / 2);
+        let large = job.source("large", CollectionSource::new(1000..1500u64)).try_map(Ok).inspect(|_| {});
+        small
+            .union(large)
+            .rebalance()
+            .filter(|n| n % 2 == 0)
+            .sink("out", FileSink::json_lines(output.clone()));
+        Ok(())
+    });
+    assert_finished(&outcome);
+    let mut expected: Vec<u64> = (0..500).flat_map(|n| [n / 2, n / 2]).chain(1000..1500).filter(|n| n % 2 == 0).collect();
+    let mut actual: Vec<u64> = read(directory.path()).iter().map(|n| n.as_u64().unwrap()).collect();
+    expected.sort_unstable();
+    actual.sort_unstable();
+    assert_eq!(actual, expected);
+}
+
+/// Reports each key once, a moment after it was first seen.
+#[derive(Operator)]
+struct Delayed {
+    #[timer]
+    fire: ProcessingTimer,
+}
+
+#[operator]
+impl Delayed {
+    fn process(&mut self, _n: u64, context: &Context) -> Result<()> {
+        self.fire.set(context.processing_time + Duration::from_millis(20));
+        Ok(())
+    }
+
+    fn on_fire(&mut self, key: &u64, out: &mut Output<u64>) -> Result<()> {
+        out.emit(*key);
+        Ok(())
+    }
+}
+
+#[test]
+fn processing_time_timers_fire() {
+    let directory = TempDir::new().unwrap();
+    let output = directory.path().to_path_buf();
+    let outcome = run(parallel(2), move |job| {
+        job.source("numbers", GenerateSource::bounded(600, |n| n % 10).rate(1000.0))
+            .key_by(|n| *n)
+            .process("delayed", Delayed::new())
+            .sink("out", FileSink::json_lines(output.clone()));
+        Ok(())
+    });
+    assert_finished(&outcome);
+    let fired = read(directory.path()).len();
+    assert!(fired >= 50, "{fired} timers have fired");
+}
+
+fn failing(restarts: u32, function: fn(u64) -> Result<u64>) -> JobOutcome {
+    let settings = ClusterSettings {
+        restart_attempts: restarts,
+        restart_initial_delay: Duration::from_millis(10),
+        ..parallel(1)
+    };
+    run(settings, move |job| {
+        job.source("numbers", CollectionSource::new(0..100u64)).try_map(function).sink("out", DiscardSink::new());
+        Ok(())
+    })
+}
+
+#[test]
+fn user_errors_and_panics_fail_the_job_by_name() {
+    let outcome = failing(2, |n| if n == 50 { Err(Error::user("fifty is too much")) } else { Ok(n) });
+    assert_eq!(outcome.status, OutcomeStatus::Failed);
+    let error = outcome.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::User);
+    assert!(error.to_string().contains("fifty is too much") && error.to_string().contains("numbers"), "{error}");
+
+    let outcome = failing(1, |n| if n == 50 { panic!("fifty again") } else { Ok(n) });
+    assert_eq!(outcome.status, OutcomeStatus::Failed);
+    assert!(outcome.error.unwrap().to_string().contains("fifty again"));
+}
+
+#[test]
+fn mistakes_in_the_declaration_are_all_reported() {
+    let outcome = run(parallel(1), |job| {
+        let numbers = job.source("numbers", CollectionSource::new(0..10u64)).erased();
+        numbers.clone().key_by(|n| *n).reduce("a/b", |sum, n| *sum += n).sink("numbers", DiscardSink::new());
+        numbers.side_output::<u64>("late").sink("late", DiscardSink::new());
+        Ok(())
+    });
+    assert_eq!(outcome.status, OutcomeStatus::Failed);
+    let error = outcome.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    let text = error.to_string();
+    for expected in ["contains '/'", "\"numbers\" is given to two operators", "no side output \"late\""] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+}
