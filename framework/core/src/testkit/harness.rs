@@ -49,18 +49,8 @@ impl<O: Operator> OperatorHarness<O> {
     /// # Errors
     /// When it cannot be opened.
     pub fn with_state(operator: O, restored: RestoredOperator) -> Result<Self> {
-        let metrics = Arc::new(OperatorMetrics::default());
-        let context = OperatorContext {
-            uid: OperatorUid::new("tested").expect("the name is allowed"),
-            subtask: SubtaskIndex(0),
-            parallelism: 1,
-            max_parallelism: MaxParallelism::new(16).expect("16 is allowed"),
-            attempt: AttemptId(1),
-            generation: Generation(1),
-            restored_checkpoint: None,
-            restored,
-            metrics: Arc::clone(&metrics),
-        };
+        let context = context(restored);
+        let metrics = Arc::clone(&context.metrics);
         let output = Collector::default();
         let mut link = ChainLink::new(operator, context, Box::new(output.clone()));
         link.open()?;
@@ -144,6 +134,22 @@ impl<O: Operator> OperatorHarness<O> {
             Step::Tick(time) => self.tick(*time),
             Step::End => self.end(),
         }
+    }
+}
+
+/// What the only subtask of a job learns when it starts.
+#[must_use]
+pub fn context(restored: RestoredOperator) -> OperatorContext {
+    OperatorContext {
+        uid: OperatorUid::new("tested").expect("the name is allowed"),
+        subtask: SubtaskIndex(0),
+        parallelism: 1,
+        max_parallelism: MaxParallelism::default(),
+        attempt: AttemptId(1),
+        generation: Generation(1),
+        restored_checkpoint: None,
+        restored,
+        metrics: Arc::default(),
     }
 }
 

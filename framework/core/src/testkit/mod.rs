@@ -10,4 +10,4 @@ mod tables;
 
 pub use backend::MapBackend;
 pub use collect::{Collector, Seen};
-pub use harness::{OperatorHarness, Step, restored, side_target, verify};
+pub use harness::{OperatorHarness, Step, context, restored, side_target, verify};

@@ -1,6 +1,6 @@
 //! Runs a chain of closures over batches.
 
-use std::mem;
+use std::{cell::Cell, mem};
 
 use flott_core::{
     Batch, EventTime, Result,
@@ -79,11 +79,13 @@ impl<C: Transform> FusedOperator<C> {
     }
 
     fn with_times(&mut self, batch: &mut Batch<C::In>, results: &mut Batch<C::Out>) -> Result<()> {
-        let times = &mut batch.times[..];
-        let (mut read, mut kept) = (0, 0);
+        let times = Cell::from_mut(&mut batch.times[..]).as_slice_of_cells();
+        let (mut unread, mut kept) = (times.iter(), 0);
         let result = self.one_to_at_most_one(&mut batch.records, &mut results.records, |is_kept| {
-            times[kept] = times[read];
-            read += 1;
+            // Written whether it is kept or not: the next one takes its place if not. There is no branch to mispredict.
+            if let (Some(time), Some(place)) = (unread.next(), times.get(kept)) {
+                place.set(time.get());
+            }
             kept += usize::from(is_kept);
         });
         mem::swap(&mut batch.times, &mut results.times);

@@ -58,8 +58,11 @@ where
         }
         self.function.visit_states(&mut |state| state.prefetch(0..times.len()));
         for (at, (&time, key)) in times.iter().zip(&keys.keys).enumerate() {
-            let is_overtaken = |first: Option<(i64, usize)>| first.is_some_and(|first| first < (time, timer));
-            if at > 0 && is_overtaken(self.earliest(kind)) {
+            // Looking is dear beside firing, so timers of one time are not torn apart.
+            if at > 0
+                && times[at - 1] < time
+                && self.earliest(kind).is_some_and(|earliest| earliest < (time, timer))
+            {
                 return Ok(at);
             }
             if self.function.timer(timer).delete(at, time) {
