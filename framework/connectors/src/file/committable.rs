@@ -23,7 +23,11 @@ impl PendingFile {
         format!("{PENDING_PREFIX}{generation}-{subtask}-{sequence}")
     }
 
-    pub(super) fn part_name(checkpoint: CheckpointId, generation: Generation, subtask: SubtaskIndex) -> String {
+    pub(super) fn part_name(
+        checkpoint: CheckpointId,
+        generation: Generation,
+        subtask: SubtaskIndex,
+    ) -> String {
         format!("{PART_PREFIX}{checkpoint}-{generation}-{subtask}.jsonl")
     }
 

@@ -60,7 +60,10 @@ impl<T: Record> Sink for FileSink<T> {
         let tried = fs::create_dir_all(&self.directory).and_then(|()| fs::write(&probe, b"x"));
         tried.and_then(|()| fs::remove_file(&probe)).or_error(
             ErrorKind::Settings,
-            format!("cannot write to {}; make it a directory that this user may write", self.directory.display()),
+            format!(
+                "cannot write to {}; make it a directory that this user may write",
+                self.directory.display()
+            ),
         )
     }
 }

@@ -38,7 +38,11 @@ impl Job {
         self.sink.writer(&context).unwrap()
     }
 
-    fn settle(&self, checkpoint: Option<u64>, committables: Vec<Vec<u8>>) -> flott_core::Result<SettleReport> {
+    fn settle(
+        &self,
+        checkpoint: Option<u64>,
+        committables: Vec<Vec<u8>>,
+    ) -> flott_core::Result<SettleReport> {
         self.settle_with(checkpoint, committables, |_| {})
     }
 

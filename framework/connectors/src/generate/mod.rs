@@ -16,8 +16,8 @@ use flott_core::{
     source::{ReaderContext, Source, SourceReader, SplitEnumerator},
 };
 
-pub(crate) use self::{enumerator::GenerateEnumerator, reader::GenerateReader};
 use self::pace::Pace;
+pub(crate) use self::{enumerator::GenerateEnumerator, reader::GenerateReader};
 
 /// Number of splits unless told otherwise: it divides evenly among 1, 2, 3, 4, 6 or 12 readers.
 const SPLITS: u32 = 12;

@@ -19,7 +19,11 @@ impl Pace {
     }
 
     /// How many records `splits` splits may emit at `now`.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tokens are few and not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "tokens are few and not negative"
+    )]
     pub(super) fn allowed(&mut self, now: MonotonicTime, splits: usize) -> u64 {
         #[expect(clippy::cast_precision_loss, reason = "splits are few")]
         let rate = self.records_per_second_and_split * splits as f64;

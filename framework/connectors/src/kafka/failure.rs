@@ -39,12 +39,14 @@ fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         Code::TopicAuthorizationFailed => {
             (ErrorKind::Settings, "; grant this user READ (source) or WRITE (sink) and DESCRIBE on the topic")
         }
-        Code::GroupAuthorizationFailed => {
-            (ErrorKind::Settings, "; grant this user READ on the group (exactly-once sinks: on groups that start with the prefix)")
-        }
-        Code::TransactionalIdAuthorizationFailed => {
-            (ErrorKind::Settings, "; grant this user WRITE and DESCRIBE on transactional ids that start with the prefix")
-        }
+        Code::GroupAuthorizationFailed => (
+            ErrorKind::Settings,
+            "; grant this user READ on the group (exactly-once sinks: on groups that start with the prefix)",
+        ),
+        Code::TransactionalIdAuthorizationFailed => (
+            ErrorKind::Settings,
+            "; grant this user WRITE and DESCRIBE on transactional ids that start with the prefix",
+        ),
         Code::ClusterAuthorizationFailed => {
             (ErrorKind::Settings, "; grant this user IDEMPOTENT_WRITE on the cluster")
         }
@@ -52,9 +54,10 @@ fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
             (ErrorKind::Settings, "; check the sasl.* properties")
         }
         Code::SSL => (ErrorKind::Settings, "; check the ssl.* properties"),
-        Code::InvalidTransactionTimeout => {
-            (ErrorKind::Settings, "; lower the sink's transaction timeout, or raise the broker's transaction.max.timeout.ms")
-        }
+        Code::InvalidTransactionTimeout => (
+            ErrorKind::Settings,
+            "; lower the sink's transaction timeout, or raise the broker's transaction.max.timeout.ms",
+        ),
         Code::InvalidArgument | Code::InvalidConfig => (ErrorKind::Settings, ""),
         _ => (ErrorKind::Transient, ""),
     }

@@ -1,11 +1,13 @@
 //! Apache Kafka.
 //!
 //! - [`source`]: reads a topic.
+//! - [`sink`]: writes to one.
 //! - [`client`]: a small client of our own for what librdkafka cannot do: ask about transactions, and finish or fence
 //!   those of somebody else.
 //! - [`settlement`]: what recovery does with the transactions that a checkpoint lists, before anything is deployed.
 
 mod background;
+mod blocking;
 pub mod client;
 mod failure;
 mod message;
@@ -13,6 +15,7 @@ mod message;
 mod native;
 mod properties;
 pub mod settlement;
+pub mod sink;
 pub mod source;
 
 pub use message::{KafkaHeaders, KafkaMessage};

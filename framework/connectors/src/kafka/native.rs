@@ -67,8 +67,9 @@ impl BatchConsumer {
         let name = c_string(topic)?;
         let handle = client.client().native_ptr();
         // SAFETY: the handle is alive as long as `client` is; the name is copied.
-        let (topic_handle, queue) =
-            unsafe { (rd_kafka_topic_new(handle, name.as_ptr(), ptr::null_mut()), rd_kafka_queue_new(handle)) };
+        let (topic_handle, queue) = unsafe {
+            (rd_kafka_topic_new(handle, name.as_ptr(), ptr::null_mut()), rd_kafka_queue_new(handle))
+        };
         let consumer = Self {
             client: Some(client),
             topic_name: topic.into(),
@@ -342,7 +343,8 @@ impl<C: ProducerContext + 'static> BatchProducer<C> {
             if error.is_null() {
                 return Ok(());
             }
-            let (code, text) = (RDKafkaErrorCode::from(rd_kafka_error_code(error)), text(rd_kafka_error_string(error)));
+            let (code, text) =
+                (RDKafkaErrorCode::from(rd_kafka_error_code(error)), text(rd_kafka_error_string(error)));
             rd_kafka_error_destroy(error);
             Err(code_failure(what(), code, &text))
         }

@@ -68,9 +68,13 @@ mod tests {
         let mut properties = Properties::new("a:1");
         properties.set("linger.ms", "7");
         let reserved = [("acks", "it follows from the guarantee")];
-        let config = properties.client_config(&[("linger.ms", "5"), ("x", "1")], &[("y", "2")], &reserved).unwrap();
+        let config =
+            properties.client_config(&[("linger.ms", "5"), ("x", "1")], &[("y", "2")], &reserved).unwrap();
         let read = |key| config.get(key).unwrap();
-        assert_eq!([read("bootstrap.servers"), read("linger.ms"), read("x"), read("y")], ["a:1", "7", "1", "2"]);
+        assert_eq!(
+            [read("bootstrap.servers"), read("linger.ms"), read("x"), read("y")],
+            ["a:1", "7", "1", "2"]
+        );
         properties.set("acks", "0");
         let error = properties.client_config(&[], &[], &reserved).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Settings);

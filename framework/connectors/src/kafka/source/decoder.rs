@@ -32,7 +32,9 @@ impl<T: 'static> Decoder<T> {
     pub(super) fn decode(&self, message: &KafkaMessage<'_>) -> Result<T> {
         (self.0)(message).map_err(|error| {
             let KafkaMessage { topic, partition, offset, .. } = message;
-            error.context(format!("topic {topic}, partition {partition}, offset {offset}: cannot decode the record"))
+            error.context(format!(
+                "topic {topic}, partition {partition}, offset {offset}: cannot decode the record"
+            ))
         })
     }
 }

@@ -128,7 +128,8 @@ impl KafkaEnumerator {
             }
             StartOffsets::Committed { group, or } => {
                 let found = self.committed(partitions)?;
-                let missing = partitions.iter().find(|partition| found.get(partition).copied().flatten().is_none());
+                let missing =
+                    partitions.iter().find(|partition| found.get(partition).copied().flatten().is_none());
                 if let (Some(partition), OffsetReset::Fail) = (missing, or) {
                     let text = format!(
                         "{}: group {group} has committed no offset for partition {partition}; \
@@ -210,7 +211,8 @@ impl SplitEnumerator for KafkaEnumerator {
         } else if is_first {
             self.first_splits(&partitions)?
         } else {
-            let split = |partition| PartitionSplit { topic: topic.clone(), partition, next: BEGINNING, stop: None };
+            let split =
+                |partition| PartitionSplit { topic: topic.clone(), partition, next: BEGINNING, stop: None };
             partitions.into_iter().map(split).collect()
         };
         let is_complete = is_bounded || self.settings.discovery_interval.is_none();

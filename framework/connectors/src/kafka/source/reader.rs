@@ -170,7 +170,9 @@ impl<T: Record> SourceReader for KafkaReader<T> {
 
     fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
         let later = self.snapshots.split_off(&checkpoint.next());
-        let Some((_, offsets)) = std::mem::replace(&mut self.snapshots, later).pop_last() else { return Ok(()) };
+        let Some((_, offsets)) = std::mem::replace(&mut self.snapshots, later).pop_last() else {
+            return Ok(());
+        };
         let mut list = TopicPartitionList::new();
         for (partition, next) in offsets.into_iter().filter(|&(_, next)| next >= 0) {
             // Fails only for offsets that are not numbers.
@@ -204,8 +206,9 @@ impl<T: Record> Intake<T> {
         match consumed {
             Consumed::Message(message) => self.take_message(&message),
             Consumed::EndOfPartition { partition, offset } => {
-                if let Some(index) = self.index(partition) {
-                    self.splits[index].advance(offset);
+                // Where the next offset was missing, the client may have gone back.
+                if let Some(index) = self.index(partition).filter(|&index| !self.splits[index].is_ended()) {
+                    self.splits[index].next = offset;
                 }
                 Ok(())
             }
@@ -216,11 +219,11 @@ impl<T: Record> Intake<T> {
     fn take_message(&mut self, message: &KafkaMessage<'_>) -> Result<()> {
         let Some(index) = self.index(message.partition) else { return Ok(()) };
         let split = &mut self.splits[index];
-        if message.offset < split.next || split.is_ended() {
+        if split.is_ended() {
             return Ok(());
         }
         if split.stop.is_some_and(|stop| message.offset >= stop) {
-            split.advance(message.offset);
+            split.next = message.offset;
             return Ok(());
         }
         match self.decoder.decode(message) {

@@ -77,7 +77,8 @@ pub(super) struct SourceSettings {
 }
 
 /// Settings by which both kinds of consumer read the same.
-const SHARED: [(&str, &str); 2] = [("isolation.level", "read_committed"), ("allow.auto.create.topics", "false")];
+const SHARED: [(&str, &str); 2] =
+    [("isolation.level", "read_committed"), ("allow.auto.create.topics", "false")];
 
 /// At most 16 MiB wait in a reader's queue, plus one answer of the broker. librdkafka's pause of a second after the
 /// queue was full would starve a fast job.
@@ -91,7 +92,10 @@ const READER: [(&str, &str); 6] = [
 ];
 
 const RESERVED: [Reserved; 6] = [
-    ("enable.auto.commit", "offsets are kept in checkpoints; use `.group(…)` to have them committed for monitoring"),
+    (
+        "enable.auto.commit",
+        "offsets are kept in checkpoints; use `.group(…)` to have them committed for monitoring",
+    ),
     ("enable.auto.offset.store", "offsets are kept in checkpoints"),
     ("auto.offset.reset", "use `.start(…)` and `.on_missing_offset(…)`"),
     ("group.id", "use `.group(…)`"),

@@ -27,11 +27,6 @@ impl PartitionSplit {
         self.stop.is_some_and(|stop| self.next >= stop)
     }
 
-    /// Everything before `offset` has been read.
-    pub(super) fn advance(&mut self, offset: i64) {
-        self.next = self.next.max(offset);
-    }
-
     pub(super) fn encode(&self) -> Split {
         let mut state = Vec::new();
         FORMAT.encode(&mut state);
@@ -51,7 +46,8 @@ impl PartitionSplit {
         if format != FORMAT || !input.is_empty() {
             return Err(invalid("unknown format"));
         }
-        let is_possible = partition >= 0 && next >= BEGINNING && next != -1 && stop.is_none_or(|stop| stop >= 0);
+        let is_possible =
+            partition >= 0 && next >= BEGINNING && next != -1 && stop.is_none_or(|stop| stop >= 0);
         if !is_possible || split.id != Self::id(&topic, partition) {
             return Err(invalid("impossible position"));
         }
@@ -89,7 +85,7 @@ mod tests {
     fn it_ends_at_its_stop_offset() {
         let mut split = PartitionSplit { topic: "t".into(), partition: 0, next: BEGINNING, stop: Some(0) };
         assert!(!split.is_ended());
-        split.advance(0);
+        split.next = 0;
         assert!(split.is_ended());
         split.stop = None;
         assert!(!split.is_ended());

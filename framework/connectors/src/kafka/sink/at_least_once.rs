@@ -1,0 +1,102 @@
+//! The writer without transactions: everything before a barrier is delivered before the checkpoint is complete.
+
+use std::sync::Arc;
+
+use flott_core::{
+    Batch, CheckpointId, Error, Record, Result, operator::StepTime, sink::SinkWriter, snapshot::WriteList,
+};
+
+use super::{
+    flush::{Flush, FlushGuard},
+    lane::Lane,
+    outbox::Outbox,
+    serializer::Serializer,
+    settings::SinkSettings,
+};
+use crate::kafka::background;
+
+/// Encoded records that wait for the producer, before the task stalls.
+pub(super) const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+pub(super) struct AtLeastOnceWriter<T> {
+    serializer: Serializer<T>,
+    outbox: Outbox,
+    lane: Option<Arc<Lane>>,
+    /// The last barrier's flush: what follows waits for it.
+    flush: Option<Arc<Flush>>,
+    /// Found while only readiness was asked for.
+    failure: Option<Error>,
+}
+
+impl<T: Record> AtLeastOnceWriter<T> {
+    pub(super) fn new(settings: &SinkSettings, serializer: Serializer<T>) -> Result<Self> {
+        let lane = Lane::new(&settings.idempotent_config()?, &settings.topic)?;
+        Ok(Self {
+            serializer,
+            outbox: Outbox::default(),
+            lane: Some(Arc::new(lane)),
+            flush: None,
+            failure: None,
+        })
+    }
+
+    fn lane(&self) -> &Arc<Lane> {
+        self.lane.as_ref().expect("is taken by drop alone")
+    }
+
+    fn pump(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)?;
+        if let Some(flush) = &self.flush {
+            flush.check()?;
+            if !flush.is_done() {
+                return Ok(());
+            }
+            self.flush = None;
+        }
+        self.lane.as_ref().expect("is taken by drop alone").send(&mut self.outbox)?;
+        self.lane().poll()
+    }
+}
+
+impl<T: Record> SinkWriter for AtLeastOnceWriter<T> {
+    type In = T;
+
+    fn write(&mut self, batch: &mut Batch<T>) -> Result<()> {
+        self.serializer.serialize(batch, &mut self.outbox)?;
+        self.pump()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        if self.failure.is_none() {
+            self.failure = self.pump().err();
+        }
+        self.failure.is_none() && self.outbox.bytes() < OUTBOX_BYTES_MAX
+    }
+
+    fn precommit(&mut self, _checkpoint: CheckpointId) -> Result<WriteList> {
+        let earlier = self.flush.take();
+        let outbox = std::mem::take(&mut self.outbox);
+        let flush = Arc::new(Flush::new(Arc::clone(self.lane()), outbox, false, earlier));
+        self.flush = Some(Arc::clone(&flush));
+        let guard = FlushGuard(flush);
+        Ok(Box::new(move || {
+            guard.0.run()?;
+            Ok(Vec::new())
+        }))
+    }
+
+    fn commit(&mut self, _checkpoint: CheckpointId) -> Result<()> {
+        Ok(())
+    }
+
+    fn tick(&mut self, _time: StepTime) -> Result<()> {
+        self.pump()
+    }
+}
+
+impl<T> Drop for AtLeastOnceWriter<T> {
+    fn drop(&mut self) {
+        let lane = self.lane.take();
+        background::run("kafka-close", move || drop(lane));
+    }
+}

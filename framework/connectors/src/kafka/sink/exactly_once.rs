@@ -1,0 +1,251 @@
+//! The writer with transactions. [`Slots`] decides, this carries out.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
+    time::Duration,
+};
+
+use flott_core::{
+    Batch, CheckpointId, Clock, Error, Generation, Record, Result, SystemClock,
+    operator::StepTime,
+    sink::{SinkWriter, WriterContext},
+    snapshot::WriteList,
+};
+
+use super::{
+    at_least_once::OUTBOX_BYTES_MAX,
+    committer::{Committer, Event},
+    flush::{Flush, FlushGuard},
+    lane::Lane,
+    outbox::Outbox,
+    serializer::Serializer,
+    settings::SinkSettings,
+    slots::{Action, SLOTS_MAX, SlotIndex, Slots},
+    starter::Starter,
+    transaction::Transaction,
+};
+use crate::kafka::{background, blocking::BlockingClient, settlement::TransactionalIds};
+
+/// How long a barrier waits for a producer, should records have come before one was ready.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) struct ExactlyOnceWriter<T> {
+    settings: SinkSettings,
+    serializer: Serializer<T>,
+    generation: Generation,
+    outbox: Outbox,
+    slots: Slots,
+    actions: Vec<Action>,
+    lanes: Vec<Option<Arc<Lane>>>,
+    /// By slot: its last transaction that a barrier has closed.
+    transactions: Vec<Option<Arc<Transaction>>>,
+    /// The last barrier's flush: what follows waits for it.
+    flush: Option<Arc<Flush>>,
+    client: Arc<BlockingClient>,
+    events: Receiver<Event>,
+    starter: Starter,
+    committer: Committer,
+    /// Found while only readiness was asked for.
+    failure: Option<Error>,
+}
+
+impl<T: Record> ExactlyOnceWriter<T> {
+    pub(super) fn new(
+        settings: &SinkSettings,
+        prefix: &str,
+        serializer: Serializer<T>,
+        context: &WriterContext,
+    ) -> Result<Self> {
+        let slots_max = u32::try_from(SLOTS_MAX).expect("slots are few");
+        let (uid, generation) = (context.uid.clone(), context.generation);
+        let ids = TransactionalIds::new(prefix, uid, generation, context.parallelism, slots_max)?;
+        let client = Arc::new(BlockingClient::new(settings.properties.given())?);
+        // At most one event per slot is under way.
+        let (sender, events) = sync_channel(2 * SLOTS_MAX);
+        let starter =
+            Starter::new(settings.clone(), ids, context.subtask, Arc::clone(&client), sender.clone());
+        let mut writer = Self {
+            settings: settings.clone(),
+            serializer,
+            generation,
+            outbox: Outbox::default(),
+            slots: Slots::default(),
+            actions: Vec::new(),
+            lanes: vec![None; SLOTS_MAX],
+            transactions: vec![None; SLOTS_MAX],
+            flush: None,
+            client,
+            events,
+            starter,
+            committer: Committer::new(sender),
+            failure: None,
+        };
+        writer.slots.start(&mut writer.actions);
+        writer.act()?;
+        Ok(writer)
+    }
+
+    fn act(&mut self) -> Result<()> {
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Start(slot) => self.starter.start(slot),
+                Action::Commit(slot) => {
+                    let lane = self.lane(slot)?;
+                    self.committer.commit(slot, &self.starter.id(slot), lane)?;
+                }
+                Action::Retire(slot) => {
+                    let retired = self.lanes[slot].take();
+                    background::run("kafka-close", move || drop(retired));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Started(slot, lane) => {
+                self.lanes[slot] = Some(lane?);
+                self.slots.on_started(slot);
+            }
+            Event::Committed(slot, result) => {
+                let is_clean = result?;
+                // Gone with the transaction is its hold on the lane.
+                self.transactions[slot] = None;
+                self.slots.on_committed(slot, is_clean, &mut self.actions);
+            }
+        }
+        self.act()
+    }
+
+    fn take_events(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)?;
+        while let Ok(event) = self.events.try_recv() {
+            self.on_event(event)?;
+        }
+        Ok(())
+    }
+
+    fn lane(&self, slot: SlotIndex) -> Result<Arc<Lane>> {
+        self.lanes[slot].clone().ok_or_else(|| Error::internal("a slot in use has no producer"))
+    }
+
+    fn open(&mut self) -> Result<Option<SlotIndex>> {
+        let slot = self.slots.open(&mut self.actions);
+        self.act()?;
+        Ok(slot)
+    }
+
+    /// Gives waiting records to the open producer.
+    fn pump(&mut self) -> Result<()> {
+        self.take_events()?;
+        if let Some(flush) = &self.flush {
+            flush.check()?;
+            if !flush.is_done() {
+                return Ok(());
+            }
+            self.flush = None;
+        }
+        if self.outbox.is_empty() {
+            return self.slots.current().map_or(Ok(()), |slot| self.lane(slot)?.poll());
+        }
+        let Some(slot) = self.open()? else { return Ok(()) };
+        let lane = self.lane(slot)?;
+        lane.begin()?;
+        lane.send(&mut self.outbox)?;
+        lane.poll()
+    }
+
+    /// Sees to it that waiting records have a producer; waits for one only if records came before any was ready.
+    fn claim(&mut self) -> Result<()> {
+        let started = SystemClock.now();
+        while !self.outbox.is_empty() && self.open()?.is_none() {
+            if SystemClock.now().since(started) > READY_PATIENCE {
+                return Err(Error::transient(
+                    "no Kafka producer is ready; checkpoints do not complete in time",
+                ));
+            }
+            if let Ok(event) = self.events.recv_timeout(Duration::from_millis(100)) {
+                self.on_event(event)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
+    type In = T;
+
+    fn write(&mut self, batch: &mut Batch<T>) -> Result<()> {
+        self.serializer.serialize(batch, &mut self.outbox)?;
+        if !self.outbox.is_empty() {
+            // Also while an earlier flush is under way: from now on there is something for the next checkpoint.
+            self.open()?;
+        }
+        self.pump()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        if self.failure.is_none() {
+            self.failure = self.pump().err();
+        }
+        self.failure.is_none() && self.slots.is_ready() && self.outbox.bytes() < OUTBOX_BYTES_MAX
+    }
+
+    fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList> {
+        self.take_events()?;
+        self.claim()?;
+        let cut = self.slots.on_barrier(checkpoint);
+        let mut guard = None;
+        if let Some(slot) = cut.closed {
+            let lane = self.lane(slot)?;
+            let outbox = std::mem::take(&mut self.outbox);
+            let flush = Arc::new(Flush::new(Arc::clone(&lane), outbox, true, self.flush.take()));
+            self.flush = Some(Arc::clone(&flush));
+            guard = Some(FlushGuard(Arc::clone(&flush)));
+            self.transactions[slot] = Some(Arc::new(Transaction {
+                id: self.starter.id(slot),
+                checkpoint,
+                lane,
+                flush,
+                topic: Arc::clone(&self.settings.topic),
+                owner: self.settings.owner(),
+                generation: self.generation,
+                client: Arc::clone(&self.client),
+                sealed: Mutex::default(),
+            }));
+        }
+        let listed: Vec<_> = cut.listed.iter().filter_map(|&slot| self.transactions[slot].clone()).collect();
+        assert_eq!(listed.len(), cut.listed.len(), "every listed slot has a transaction");
+        Ok(Box::new(move || {
+            let committables = listed.iter().map(|transaction| transaction.seal()).collect();
+            drop(guard);
+            committables
+        }))
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.take_events()?;
+        self.slots.on_complete(checkpoint, &mut self.actions);
+        self.act()
+    }
+
+    fn has_committed(&mut self, checkpoint: CheckpointId) -> bool {
+        self.slots.has_committed(checkpoint)
+    }
+
+    fn tick(&mut self, _time: StepTime) -> Result<()> {
+        self.pump()
+    }
+}
+
+impl<T> Drop for ExactlyOnceWriter<T> {
+    fn drop(&mut self) {
+        // Transactions stay open: recovery commits those that a complete checkpoint lists.
+        let (lanes, transactions) = (std::mem::take(&mut self.lanes), std::mem::take(&mut self.transactions));
+        background::run("kafka-close", move || drop((lanes, transactions)));
+    }
+}

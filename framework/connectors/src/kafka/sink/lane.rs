@@ -1,0 +1,238 @@
+//! A producer with the tally of what it has delivered.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use flott_core::{Error, Result};
+use rdkafka::{
+    ClientConfig, ClientContext, Message,
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
+    types::RDKafkaErrorCode,
+};
+
+use super::outbox::Outbox;
+use crate::kafka::{
+    failure::{code_failure, failure},
+    native::BatchProducer,
+    settlement::PartitionRecords,
+};
+
+/// Records that are given to librdkafka in one call.
+const BATCH_RECORDS: usize = 4096;
+/// How long a draining thread sleeps in librdkafka at a time.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
+
+pub(super) struct Lane {
+    producer: BatchProducer<Deliveries>,
+    topic: Arc<str>,
+    tally: Arc<Mutex<Tally>>,
+    is_in_transaction: AtomicBool,
+}
+
+/// What delivery reports have told since the transaction began.
+#[derive(Debug, Default)]
+struct Tally {
+    /// By partition number.
+    partitions: Vec<PartitionTally>,
+    failure: Option<(RDKafkaErrorCode, i32)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PartitionTally {
+    records: u64,
+    first: i64,
+    last: i64,
+}
+
+impl Lane {
+    pub(super) fn new(config: &ClientConfig, topic: &Arc<str>) -> Result<Self> {
+        let tally = Arc::<Mutex<Tally>>::default();
+        let context = Deliveries(Arc::clone(&tally));
+        let producer = config.create_with_context::<_, BaseProducer<_>>(context);
+        let producer = producer.map_err(|error| failure(format!("Kafka topic {topic}"), &error))?;
+        let producer = BatchProducer::new(producer, topic)?;
+        Ok(Self { producer, topic: Arc::clone(topic), tally, is_in_transaction: AtomicBool::new(false) })
+    }
+
+    pub(super) fn producer(&self) -> &BatchProducer<Deliveries> {
+        &self.producer
+    }
+
+    pub(super) fn client(&self) -> &BaseProducer<Deliveries> {
+        self.producer.client()
+    }
+
+    fn what(&self) -> String {
+        format!("cannot write to Kafka topic {}", self.topic)
+    }
+
+    /// Begins a transaction, unless one is open.
+    pub(super) fn begin(&self) -> Result<()> {
+        if !self.is_in_transaction.swap(true, Ordering::AcqRel) {
+            *self.tally() = Tally::default();
+            let begun = self.client().begin_transaction();
+            begun.map_err(|error| failure(self.what(), &error))?;
+        }
+        Ok(())
+    }
+
+    /// The transaction is committed.
+    pub(super) fn end(&self) {
+        self.is_in_transaction.store(false, Ordering::Release);
+    }
+
+    /// Gives records to the producer as long as it takes them.
+    pub(super) fn send(&self, outbox: &mut Outbox) -> Result<()> {
+        while let Some(entry) = outbox.first() {
+            let mut plain = outbox.plain(BATCH_RECORDS).peekable();
+            let (count, refusal) = if plain.peek().is_some() {
+                let produced = self.producer.produce(plain);
+                (produced.count, produced.refusal)
+            } else {
+                drop(plain);
+                match self.send_one(outbox, entry) {
+                    Ok(()) => (1, None),
+                    Err(code) => (0, Some(code)),
+                }
+            };
+            outbox.advance(count);
+            match refusal {
+                None => {}
+                Some(RDKafkaErrorCode::QueueFull) => return Ok(()),
+                Some(code) => return Err(code_failure(self.what(), code, &code.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(&self, outbox: &Outbox, entry: &super::outbox::Entry) -> Result<(), RDKafkaErrorCode> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+        record.key = entry.key.map(|span| outbox.at(span));
+        record.payload = entry.value.map(|span| outbox.at(span));
+        record.partition = entry.partition;
+        record.timestamp = entry.timestamp;
+        if !entry.headers.is_empty() {
+            let headers = &outbox.headers[entry.headers.clone()];
+            let all = headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, header| {
+                let key = std::str::from_utf8(outbox.at(header.name)).expect("was a str");
+                all.insert(Header { key, value: Some(outbox.at(header.value)) })
+            });
+            record.headers = Some(all);
+        }
+        let sent = self.client().send(record);
+        sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
+    }
+
+    /// Serves delivery reports, without waiting.
+    pub(super) fn poll(&self) -> Result<()> {
+        self.client().poll(Duration::ZERO);
+        self.check()
+    }
+
+    /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
+    pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
+        loop {
+            self.send(outbox)?;
+            if outbox.is_empty() && self.client().in_flight_count() == 0 {
+                return self.check();
+            }
+            self.client().poll(DRAIN_POLL);
+            self.check()?;
+        }
+    }
+
+    /// Fails when a record was not delivered.
+    fn check(&self) -> Result<()> {
+        let failure = self.tally().failure;
+        failure.map_or(Ok(()), |(code, partition)| {
+            let what = format!("{}, partition {partition}: a record was not delivered", self.what());
+            Err(delivery_failure(what, code))
+        })
+    }
+
+    /// What was delivered since the transaction began.
+    pub(super) fn delivered(&self) -> Vec<PartitionRecords> {
+        let tally = self.tally();
+        let partitions = tally.partitions.iter().enumerate().filter(|(_, partition)| partition.records > 0);
+        partitions
+            .map(|(number, partition)| PartitionRecords {
+                topic: self.topic.to_string(),
+                partition: i32::try_from(number).expect("was a partition number"),
+                records: partition.records,
+                offset_first: partition.first,
+                offset_last: partition.last,
+            })
+            .collect()
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A timeout of a single record says nothing about reachability at the start: the task is restarted.
+fn delivery_failure(what: String, code: RDKafkaErrorCode) -> Error {
+    code_failure(what, code, &code.to_string())
+}
+
+/// Receives delivery reports.
+pub(super) struct Deliveries(Arc<Mutex<Tally>>);
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "trouble with a Kafka producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) => tally.add(message.partition(), message.offset()),
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                tally.failure.get_or_insert((code, message.partition()));
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, partition: i32, offset: i64) {
+        let Ok(number) = usize::try_from(partition) else { return };
+        if self.partitions.len() <= number {
+            self.partitions.resize(number + 1, PartitionTally::default());
+        }
+        let partition = &mut self.partitions[number];
+        if partition.records == 0 {
+            *partition = PartitionTally { records: 0, first: offset, last: offset };
+        }
+        partition.records += 1;
+        partition.first = partition.first.min(offset);
+        partition.last = partition.last.max(offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tally_keeps_counts_and_offsets_by_partition() {
+        let mut tally = Tally::default();
+        for (partition, offset) in [(2, 7), (0, 3), (2, 5), (-1, 0), (2, 9)] {
+            tally.add(partition, offset);
+        }
+        let seen: Vec<_> = tally.partitions.iter().map(|p| (p.records, p.first, p.last)).collect();
+        assert_eq!(seen, [(1, 3, 3), (0, 0, 0), (3, 5, 9)]);
+    }
+}

@@ -1,0 +1,210 @@
+//! Which producer takes the records of which transaction. Decides; touches no producer.
+//!
+//! ```text
+//! Starting → Idle → Open → Pending(n) → Committing(n) → Committed → Quarantined(k) → Idle
+//! ```
+//!
+//! A producer that has been in a transaction may be used again only when a checkpoint is complete that was taken after
+//! its commit was known, and so does not list that transaction: before that, recovery may still send a commit for it,
+//! and the same producer id and epoch would commit whatever is open by then.
+//!
+//! If a commit was answered late or not at all before it succeeded, a copy of the request may still be under way.
+//! Then the producer is retired: its id is used again only by a new instance, whose epoch is a higher one.
+
+use flott_core::CheckpointId;
+
+/// Which of a writer's producers.
+pub(super) type SlotIndex = usize;
+
+/// Producers that a writer uses at most; its transactional ids are fenced up to this number.
+pub(super) const SLOTS_MAX: usize = 16;
+/// Producers that are made when the writer starts: one open, one to be committed, one in quarantine.
+const SLOTS_AT_START: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlotState {
+    /// An instance is being made.
+    Starting,
+    /// Ready for a transaction.
+    Idle,
+    /// Takes the records since the last barrier.
+    Open,
+    /// Holds the records before the barrier of this checkpoint, which is not known to be complete.
+    Pending(CheckpointId),
+    /// Is being committed.
+    Committing(CheckpointId),
+    /// Committed; the newest snapshot still lists it.
+    Committed,
+    /// Committed; this snapshot was the first that does not list it.
+    Quarantined(CheckpointId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    state: SlotState,
+    /// The instance must not be used again.
+    is_retired: bool,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Make an instance for this slot and let it take over its id.
+    Start(SlotIndex),
+    /// Commit its transaction; in the order of these actions.
+    Commit(SlotIndex),
+    /// Drop its instance.
+    Retire(SlotIndex),
+}
+
+/// What belongs to a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BarrierCut {
+    /// The transaction that this barrier closes, if anything was written.
+    pub(super) closed: Option<SlotIndex>,
+    /// All transactions that the checkpoint must list, oldest first, the closed one included.
+    pub(super) listed: Vec<SlotIndex>,
+}
+
+/// The slots of one writer.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    /// Slots that are ready, longest waiting first.
+    idle: Vec<SlotIndex>,
+    open: Option<SlotIndex>,
+    newest_barrier: Option<CheckpointId>,
+    /// Takes the quarantine out, to show what that costs.
+    #[cfg(feature = "ablation")]
+    pub(super) skip_quarantine: bool,
+}
+
+impl Slots {
+    /// The first instances.
+    pub(super) fn start(&mut self, out: &mut Vec<Action>) {
+        while self.slots.len() < SLOTS_AT_START {
+            self.add(out);
+        }
+    }
+
+    /// An instance is ready.
+    pub(super) fn on_started(&mut self, slot: SlotIndex) {
+        assert_eq!(self.slots[slot].state, SlotState::Starting, "slot {slot} starts once");
+        self.slots[slot] = Slot { state: SlotState::Idle, is_retired: false };
+        self.idle.push(slot);
+    }
+
+    /// Whether [`Self::open`] would find a slot.
+    pub(super) fn is_ready(&self) -> bool {
+        self.open.is_some() || !self.idle.is_empty()
+    }
+
+    /// The open slot.
+    pub(super) fn current(&self) -> Option<SlotIndex> {
+        self.open
+    }
+
+    /// The slot that takes records: the open one, else an idle one, which is open from now on.
+    pub(super) fn open(&mut self, out: &mut Vec<Action>) -> Option<SlotIndex> {
+        if self.open.is_none() && !self.idle.is_empty() {
+            let slot = self.idle.remove(0);
+            self.slots[slot].state = SlotState::Open;
+            self.open = Some(slot);
+            let is_spare = |slot: &Slot| matches!(slot.state, SlotState::Idle | SlotState::Starting);
+            if self.slots.len() < SLOTS_MAX && !self.slots.iter().any(is_spare) {
+                self.add(out);
+            }
+        }
+        self.open
+    }
+
+    /// A barrier cuts the open transaction off.
+    pub(super) fn on_barrier(&mut self, checkpoint: CheckpointId) -> BarrierCut {
+        assert!(self.newest_barrier < Some(checkpoint), "checkpoint ids grow");
+        self.newest_barrier = Some(checkpoint);
+        let closed = self.open.take();
+        if let Some(slot) = closed {
+            self.slots[slot].state = SlotState::Pending(checkpoint);
+        }
+        for slot in &mut self.slots {
+            if slot.state == SlotState::Committed {
+                slot.state = SlotState::Quarantined(checkpoint);
+            }
+        }
+        BarrierCut { closed, listed: self.in_order(|_| true).map(|(slot, _)| slot).collect() }
+    }
+
+    /// A checkpoint is complete.
+    pub(super) fn on_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Action>) {
+        let is_due = |state| matches!(state, SlotState::Pending(pending) if pending <= checkpoint);
+        let due: Vec<_> = self.in_order(is_due).collect();
+        for (slot, pending) in due {
+            self.slots[slot].state = SlotState::Committing(pending);
+            out.push(Action::Commit(slot));
+        }
+        for slot in 0..self.slots.len() {
+            if matches!(self.slots[slot].state, SlotState::Quarantined(since) if since <= checkpoint) {
+                self.release(slot, out);
+            }
+        }
+    }
+
+    /// A commit succeeded. `is_clean`: its first request was answered with success.
+    pub(super) fn on_committed(&mut self, slot: SlotIndex, is_clean: bool, out: &mut Vec<Action>) {
+        let state = self.slots[slot].state;
+        assert!(matches!(state, SlotState::Committing(_)), "slot {slot} is {state:?}, not being committed");
+        self.slots[slot] = Slot { state: SlotState::Committed, is_retired: !is_clean };
+        if !is_clean {
+            out.push(Action::Retire(slot));
+        }
+        #[cfg(feature = "ablation")]
+        if self.skip_quarantine {
+            self.release(slot, out);
+        }
+    }
+
+    /// Whether every transaction of the checkpoints up to this one is known to be committed.
+    pub(super) fn has_committed(&self, checkpoint: CheckpointId) -> bool {
+        self.in_order(|_| true).all(|(_, pending)| pending > checkpoint)
+    }
+
+    fn release(&mut self, slot: SlotIndex, out: &mut Vec<Action>) {
+        if self.slots[slot].is_retired {
+            self.slots[slot].state = SlotState::Starting;
+            out.push(Action::Start(slot));
+        } else {
+            self.slots[slot].state = SlotState::Idle;
+            self.idle.push(slot);
+        }
+    }
+
+    fn add(&mut self, out: &mut Vec<Action>) {
+        out.push(Action::Start(self.slots.len()));
+        self.slots.push(Slot { state: SlotState::Starting, is_retired: false });
+    }
+
+    /// Slots with a transaction that is not known to be committed, oldest checkpoint first.
+    fn in_order(
+        &self,
+        is_wanted: impl Fn(SlotState) -> bool,
+    ) -> impl Iterator<Item = (SlotIndex, CheckpointId)> {
+        let mut found: Vec<_> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| is_wanted(slot.state))
+            .filter_map(|(index, slot)| match slot.state {
+                SlotState::Pending(checkpoint) | SlotState::Committing(checkpoint) => {
+                    Some((index, checkpoint))
+                }
+                _ => None,
+            })
+            .collect();
+        found.sort_by_key(|&(_, checkpoint)| checkpoint);
+        found.into_iter()
+    }
+}
+
+#[cfg(test)]
+#[path = "slots_tests.rs"]
+mod tests;

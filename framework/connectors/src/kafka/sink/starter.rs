@@ -1,0 +1,135 @@
+//! Makes transactional producers ahead of need, each on a thread of its own.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc::SyncSender},
+    time::Duration,
+};
+
+use flott_core::{Clock, Result, SubtaskIndex, SystemClock};
+use rdkafka::{error::KafkaError, producer::Producer};
+
+use super::{
+    committer::Event,
+    lane::Lane,
+    settings::{SinkSettings, TRANSACTION_TIMEOUT_MAX},
+    slots::SlotIndex,
+};
+use crate::kafka::{background, blocking::BlockingClient, failure::failure, settlement::TransactionalIds};
+
+/// One attempt to take an id over; short, so that a writer that is dropped does not wait long.
+const INIT_TIMEOUT: Duration = Duration::from_secs(1);
+const INIT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a dropped writer waits for producers that are being made.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Starter {
+    shared: Arc<Shared>,
+    events: SyncSender<Event>,
+}
+
+struct Shared {
+    settings: SinkSettings,
+    ids: TransactionalIds,
+    subtask: SubtaskIndex,
+    client: Arc<BlockingClient>,
+    timeout: OnceLock<Duration>,
+    running: Mutex<Running>,
+    finished: Condvar,
+}
+
+#[derive(Default)]
+struct Running {
+    count: usize,
+    is_cancelled: bool,
+}
+
+impl Starter {
+    pub(super) fn new(
+        settings: SinkSettings,
+        ids: TransactionalIds,
+        subtask: SubtaskIndex,
+        client: Arc<BlockingClient>,
+        events: SyncSender<Event>,
+    ) -> Self {
+        let timeout = settings.transaction_timeout.map_or_else(OnceLock::new, OnceLock::from);
+        let shared = Shared {
+            settings,
+            ids,
+            subtask,
+            client,
+            timeout,
+            running: Mutex::default(),
+            finished: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared), events }
+    }
+
+    /// The transactional id of a slot.
+    pub(super) fn id(&self, slot: SlotIndex) -> String {
+        self.shared.id(slot)
+    }
+
+    /// Makes an instance and lets it take its id over; tells the writer by an event.
+    pub(super) fn start(&self, slot: SlotIndex) {
+        let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
+        shared.running().count += 1;
+        background::run("kafka-init", move || {
+            let result = shared.start(slot);
+            // The writer may be gone.
+            let _ = events.send(Event::Started(slot, result.map(Arc::new)));
+            shared.running().count -= 1;
+            shared.finished.notify_all();
+        });
+    }
+}
+
+impl Drop for Starter {
+    /// Waits for what is under way: an instance that took its id over later would shut out the next attempt's, which
+    /// may have the same ids.
+    fn drop(&mut self) {
+        let mut running = self.shared.running();
+        running.is_cancelled = true;
+        let wait =
+            self.shared.finished.wait_timeout_while(running, DROP_PATIENCE, |running| running.count > 0);
+        let (_running, outcome) = wait.unwrap_or_else(PoisonError::into_inner);
+        if outcome.timed_out() {
+            tracing::warn!("a Kafka producer that nobody needs any more is still being made");
+        }
+    }
+}
+
+impl Shared {
+    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn id(&self, slot: SlotIndex) -> String {
+        self.ids.name(self.subtask, u32::try_from(slot).expect("slots are few"))
+    }
+
+    fn start(&self, slot: SlotIndex) -> Result<Lane> {
+        let id = self.id(slot);
+        let config = self.settings.transactional_config(&id, self.timeout()?)?;
+        let lane = Lane::new(&config, &self.settings.topic)?;
+        let started = SystemClock.now();
+        loop {
+            let Err(error) = lane.client().init_transactions(INIT_TIMEOUT) else { return Ok(lane) };
+            let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+            let is_over = SystemClock.now().since(started) > INIT_PATIENCE || self.running().is_cancelled;
+            if !is_retriable || is_over {
+                return Err(failure(format!("cannot begin to use transactional id {id}"), &error));
+            }
+            lane.client().poll(Duration::from_millis(10));
+        }
+    }
+
+    /// The transaction timeout: as set, else the longest that the broker allows.
+    fn timeout(&self) -> Result<Duration> {
+        if let Some(timeout) = self.timeout.get() {
+            return Ok(*timeout);
+        }
+        let allowed = self.client.ask(async |client| client.transaction_timeout_max().await)?;
+        let timeout = allowed.map_or(TRANSACTION_TIMEOUT_MAX, |allowed| allowed.min(TRANSACTION_TIMEOUT_MAX));
+        Ok(*self.timeout.get_or_init(|| timeout))
+    }
+}

@@ -1,0 +1,126 @@
+//! A transaction that a barrier has closed, until its commit is known.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use flott_core::{
+    CheckpointId, Error, ErrorKind, Generation, Result, ResultExt,
+    record::{decode_foreign, encode_foreign},
+};
+
+use super::{flush::Flush, lane::Lane};
+use crate::kafka::{
+    blocking::BlockingClient,
+    client::TransactionPhase,
+    settlement::{Committable, Marker, MarkerOwner},
+};
+
+const FORMAT: u16 = 1;
+const MARKER_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) struct Transaction {
+    pub(super) id: String,
+    pub(super) checkpoint: CheckpointId,
+    pub(super) lane: Arc<Lane>,
+    pub(super) flush: Arc<Flush>,
+    pub(super) topic: Arc<str>,
+    pub(super) owner: MarkerOwner,
+    pub(super) generation: Generation,
+    pub(super) client: Arc<BlockingClient>,
+    pub(super) sealed: Mutex<Option<Vec<u8>>>,
+}
+
+impl Transaction {
+    /// Delivers what is left, writes the commit marker and asks the coordinator for the transaction's identity: then
+    /// anybody can commit it. Gives the encoded [`Committable`]; does all this once. Blocks.
+    pub(super) fn seal(&self) -> Result<Vec<u8>> {
+        self.flush.run()?;
+        let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = &*sealed {
+            return Ok(bytes.clone());
+        }
+        let marker =
+            Marker { owner: self.owner.clone(), checkpoint: self.checkpoint, generation: self.generation };
+        let offset = i64::try_from(self.checkpoint.0).or_error(ErrorKind::Internal, "checkpoint id")?;
+        self.lane.producer().send_marker(
+            &self.id,
+            &self.topic,
+            (offset, &marker.encode()),
+            MARKER_TIMEOUT,
+        )?;
+        let bytes = encode(&self.committable()?);
+        *sealed = Some(bytes.clone());
+        Ok(bytes)
+    }
+
+    fn committable(&self) -> Result<Committable> {
+        let seen = self.client.ask(async |client| client.describe_transaction(&self.id).await)?;
+        let Some(seen) = seen.filter(|seen| seen.phase == TransactionPhase::Ongoing) else {
+            let text = format!(
+                "transaction {} of checkpoint {} is no longer open: it has timed out, or another producer has taken \
+                 the id over; a longer transaction timeout or a shorter checkpoint interval may help",
+                self.id, self.checkpoint
+            );
+            return Err(Error::transient(text));
+        };
+        let records = self.lane.delivered();
+        Ok(Committable {
+            transactional_id: self.id.clone(),
+            producer_id: seen.producer_id,
+            producer_epoch: seen.producer_epoch,
+            checkpoint_id: self.checkpoint,
+            txn_start_ms: seen.start_ms,
+            timeout_ms: u32::try_from(seen.timeout_ms).unwrap_or(0),
+            cluster_id: self.client.cluster_id()?,
+            marker_topic: self.topic.to_string(),
+            records,
+            evidence: None,
+        })
+    }
+}
+
+pub(super) fn encode(committable: &Committable) -> Vec<u8> {
+    let mut bytes = FORMAT.to_le_bytes().to_vec();
+    encode_foreign(committable, &mut bytes);
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Committable> {
+    let invalid = |why: &str| Error::new(ErrorKind::State, format!("committable of a Kafka sink: {why}"));
+    let (format, mut rest) = bytes.split_first_chunk::<2>().ok_or_else(|| invalid("it is cut short"))?;
+    if u16::from_le_bytes(*format) != FORMAT {
+        return Err(invalid("unknown format"));
+    }
+    let committable = decode_foreign(&mut rest).map_err(|error| invalid(&error.to_string()))?;
+    if rest.is_empty() { Ok(committable) } else { Err(invalid("it is too long")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committables_survive_and_damage_is_refused() {
+        let committable = Committable {
+            transactional_id: "p.s.g1.0.2".into(),
+            producer_id: 17,
+            producer_epoch: 3,
+            checkpoint_id: CheckpointId(9),
+            txn_start_ms: Some(5),
+            timeout_ms: 900_000,
+            cluster_id: None,
+            marker_topic: "out".into(),
+            records: Vec::new(),
+            evidence: None,
+        };
+        let bytes = encode(&committable);
+        assert_eq!(decode(&bytes).unwrap(), committable);
+        for cut in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), ErrorKind::State);
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(decode(&longer).is_err());
+    }
+}
