@@ -187,7 +187,7 @@ fn main() {
     let sum = || KeyedReduce::new(|sum: &mut (u64, u64), (_, n)| sum.1 += n, |record| record.0, HeapBackend);
     let windows = TumblingWindows::of(Duration::from_secs(10));
     let count = || WindowOperator::new(windows, Count, |bid: &(u64, u64)| bid.0, HeapBackend);
-    let mut cases: Vec<(&str, &dyn Fn() -> f64)> = vec![
+    let cases: [(&str, &dyn Fn() -> f64); 6] = [
         ("running sum of 1e6 keys: reduce", &|| timed(untimed, operator(sum()))),
         ("running sum of 1e6 keys: process with a ValueState", &|| timed(untimed, operator(process(0)))),
         ("running sum of 1e6 keys: hand loop, FxHashMap", &|| timed(untimed, hand_sums())),
@@ -197,7 +197,8 @@ fn main() {
     ];
     // `-- TEXT` runs the cases whose names have the text.
     let wanted: Vec<_> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
-    cases.retain(|(name, _)| wanted.iter().all(|text| name.contains(text)));
+    let is_wanted = |name: &str| wanted.iter().all(|text| name.contains(text));
+    let cases: Vec<_> = cases.into_iter().filter(|(name, _)| is_wanted(name)).collect();
     let mut nanos = vec![Vec::new(); cases.len()];
     for _round in 0..ROUNDS {
         for ((_, case), nanos) in cases.iter().zip(&mut nanos) {
