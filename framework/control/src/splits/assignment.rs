@@ -16,6 +16,8 @@ pub struct SplitAssignment {
     waiting: Vec<Split>,
     is_complete: bool,
     readers: Vec<u32>,
+    /// The readers of this attempt have been told what is theirs.
+    has_assigned: bool,
 }
 
 impl SplitAssignment {
@@ -44,6 +46,7 @@ impl SplitAssignment {
     /// An attempt with so many readers starts.
     pub fn on_attempt(&mut self, parallelism: u32, out: &mut Vec<SplitAction>) {
         self.readers = vec![0; parallelism as usize];
+        self.has_assigned = false;
         self.assign_waiting(out);
         if self.is_complete {
             self.tell_no_more(out);
@@ -87,9 +90,11 @@ impl SplitAssignment {
     }
 
     fn assign_waiting(&mut self, out: &mut Vec<SplitAction>) {
-        if self.readers.is_empty() {
+        if self.readers.is_empty() || self.known.is_empty() {
             return;
         }
+        // A reader that gets nothing is told so once: it must not hold back the watermark of those that do.
+        let is_first = !std::mem::replace(&mut self.has_assigned, true);
         let mut shares: Vec<Vec<Split>> = vec![Vec::new(); self.readers.len()];
         for split in self.waiting.drain(..) {
             let loads = self.readers.iter_mut().zip(&mut shares);
@@ -99,7 +104,7 @@ impl SplitAssignment {
             }
         }
         for (subtask, splits) in (0..).map(SubtaskIndex).zip(shares) {
-            if !splits.is_empty() {
+            if is_first || !splits.is_empty() {
                 out.push(SplitAction::Assign { subtask, splits });
             }
         }

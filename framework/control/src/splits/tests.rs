@@ -70,7 +70,16 @@ fn an_ended_discovery_is_told_to_each_new_attempt() {
     let mut source = SplitAssignment::new();
     acts(|out| source.on_discovered(splits(&["a"]), out));
     acts(|out| source.on_discovery_ended(out));
-    assert_eq!(acts(|out| source.on_attempt(2, out)), [assign(0, &["a"]), no_more(0), no_more(1)]);
+    assert_eq!(acts(|out| source.on_attempt(2, out)), [assign(0, &["a"]), assign(1, &[]), no_more(0), no_more(1)]);
+}
+
+#[test]
+fn a_reader_without_splits_is_told_so_once_per_attempt() {
+    let mut source = SplitAssignment::new();
+    acts(|out| source.on_attempt(2, out));
+    assert_eq!(acts(|out| source.on_discovered(splits(&["a"]), out)), [assign(0, &["a"]), assign(1, &[])]);
+    assert_eq!(acts(|out| source.on_discovered(splits(&["b"]), out)), [assign(1, &["b"])]);
+    assert_eq!(acts(|out| source.on_discovered(splits(&["b"]), out)), []);
 }
 
 #[test]
@@ -80,6 +89,7 @@ fn a_checkpoint_is_redistributed_whatever_its_parallelism() {
     let expected = [
         SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a")] },
         SplitAction::Assign { subtask: SubtaskIndex(1), splits: vec![progressed("b")] },
+        assign(2, &[]),
         no_more(0),
         no_more(1),
         no_more(2),
