@@ -1,0 +1,43 @@
+//! Where payments come from and answers go: Kafka, or a generator and files.
+
+use card_alerts::{Payment, PaymentGenerator};
+use flott::{SourceStream, connectors::kafka::source::BoundedAt, prelude::*};
+
+use crate::params::Params;
+
+/// The payments, in order of arrival for each card.
+pub(crate) fn payments(job: &mut Job, params: &Params) -> SourceStream<Payment> {
+    if params.embedded {
+        let generator = PaymentGenerator::new(params.seed);
+        // Of several splits, one could overtake the other and change the order of a card's payments.
+        let source = GenerateSource::bounded(params.generate, move |n| generator.payment(n)).splits(1);
+        return job.source("payments", source);
+    }
+    let mut source = KafkaSource::json(&params.brokers, format!("{}payments", params.prefix))
+        .group(format!("{}card-alerts", params.prefix));
+    if params.bounded {
+        source = source.bounded(BoundedAt::Latest);
+    }
+    job.source("payments", source)
+}
+
+/// Ends a stream in the output `name`. Its records are keyed by a number: in Kafka, those of a key stay in order.
+pub(crate) fn deliver<T: Record + Serialize>(
+    answers: Stream<T>,
+    name: &str,
+    key: fn(&T) -> u64,
+    params: &Params,
+) {
+    match (&params.output, params.embedded) {
+        (Some(directory), true) => answers.sink(name, FileSink::json_lines(directory)),
+        (None, true) => answers.sink(name, PrintSink::json()),
+        (_, false) => {
+            let topic = format!("{}{name}", params.prefix);
+            let sink = KafkaSink::json(&params.brokers, &topic)
+                .key(move |answer: &T| key(answer).to_string())
+                .transaction_timeout(params.transaction_timeout)
+                .exactly_once(format!("{}card-alerts-{name}", params.prefix));
+            answers.sink(name, sink);
+        }
+    }
+}

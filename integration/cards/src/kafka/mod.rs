@@ -1,0 +1,9 @@
+//! The job's topics in a real Kafka: made, fed, watched and read back.
+
+mod feeder;
+mod read;
+mod topics;
+
+pub use feeder::Feeder;
+pub use read::{read_answers, read_reference, read_topic};
+pub use topics::{Topics, Watch};

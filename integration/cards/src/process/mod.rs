@@ -1,0 +1,7 @@
+//! The processes of a job: started, watched, killed, frozen, waited for.
+
+mod cluster;
+mod job_process;
+
+pub use cluster::{Cluster, ClusterSpec};
+pub use job_process::JobProcess;

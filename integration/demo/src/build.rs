@@ -1,0 +1,19 @@
+use std::path::PathBuf;
+
+use xtask::{cache, process};
+
+use crate::{error::Result, show};
+
+/// Builds the job's binary, and returns where it lies.
+pub(crate) fn card_alerts() -> Result<PathBuf> {
+    show::step("building card-alerts (release)");
+    let target = cache::target_directory();
+    let mut cargo = process::cargo();
+    cargo
+        .current_dir(cache::checkout())
+        .env("CARGO_TARGET_DIR", &target)
+        .args(["build", "--release", "--package", "card-alerts", "--bin", "card-alerts"])
+        .stdout(std::io::stderr());
+    process::run_checked(&mut cargo)?;
+    Ok(target.join("release").join("card-alerts"))
+}
