@@ -1,25 +1,18 @@
-use bytes::Bytes;
 use flott_core::{
     Error, KeyGroup, OperatorUid, Result, Schema,
     snapshot::{KeyedSnapshotSink, WriteKeyed},
 };
 
-use super::index::{Footer, GroupEntry, Section, encode_header, encode_index};
+use super::{
+    index::{Footer, GroupEntry, Section, encode_header, encode_index},
+    writer::Parts,
+};
 
 /// Size of the parts in which a snapshot is uploaded: what is held in memory of it, times two or three.
-pub const PART_BYTES_MAX: usize = 8 << 20;
-
-/// What identifies the content of a written snapshot file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrittenSnapshot {
-    /// Size in bytes.
-    pub size: u64,
-    /// CRC-32C of its index, which has the checksums of all else.
-    pub index_crc32c: u32,
-}
+pub(super) const PART_BYTES_MAX: usize = 8 << 20;
 
 /// Encodes a snapshot file and hands it on in parts of equal size, but for the last.
-pub struct SnapshotEncoder<P> {
+pub(super) struct SnapshotEncoder<P> {
     part_bytes: usize,
     parts: P,
     part: Vec<u8>,
@@ -27,12 +20,12 @@ pub struct SnapshotEncoder<P> {
     sections: Vec<Section>,
 }
 
-impl<P: FnMut(Bytes) -> Result<()>> SnapshotEncoder<P> {
+impl<P: Parts> SnapshotEncoder<P> {
     /// Begins a file. `parts` gets its bytes, `part_bytes` at a time.
     ///
     /// # Errors
     /// Those of `parts`.
-    pub fn new(part_bytes: usize, parts: P) -> Result<Self> {
+    pub(super) fn new(part_bytes: usize, parts: P) -> Result<Self> {
         let mut encoder =
             Self { part_bytes: part_bytes.max(1), parts, part: Vec::new(), offset: 0, sections: Vec::new() };
         encoder.put(&encode_header())?;
@@ -43,7 +36,7 @@ impl<P: FnMut(Bytes) -> Result<()>> SnapshotEncoder<P> {
     ///
     /// # Errors
     /// Those of `write` and of the parts' receiver.
-    pub fn section(
+    pub(super) fn section(
         &mut self,
         operator: OperatorUid,
         state: String,
@@ -54,20 +47,25 @@ impl<P: FnMut(Bytes) -> Result<()>> SnapshotEncoder<P> {
         write(self)
     }
 
-    /// Ends the file.
+    /// Ends the file; returns its size.
     ///
     /// # Errors
     /// Those of the parts' receiver.
-    pub fn finish(mut self) -> Result<WrittenSnapshot> {
+    pub(super) fn finish(mut self) -> Result<(u64, P)> {
         let index = encode_index(&self.sections);
         let index_crc32c = crc32c::crc32c(&index);
         let footer = Footer { index_offset: self.offset, index_length: index.len() as u64, index_crc32c };
         self.put(&index)?;
         self.put(&footer.encode())?;
         if !self.part.is_empty() {
-            (self.parts)(std::mem::take(&mut self.part).into())?;
+            self.parts.part(std::mem::take(&mut self.part).into())?;
         }
-        Ok(WrittenSnapshot { size: self.offset, index_crc32c })
+        Ok((self.offset, self.parts))
+    }
+
+    /// Gives the file up; returns who got its parts.
+    pub(super) fn into_parts(self) -> P {
+        self.parts
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -77,15 +75,14 @@ impl<P: FnMut(Bytes) -> Result<()>> SnapshotEncoder<P> {
             self.part.extend_from_slice(head);
             bytes = rest;
             if self.part.len() == self.part_bytes {
-                let full = std::mem::replace(&mut self.part, Vec::with_capacity(self.part_bytes));
-                (self.parts)(full.into())?;
+                self.parts.part(std::mem::take(&mut self.part).into())?;
             }
         }
         Ok(())
     }
 }
 
-impl<P: FnMut(Bytes) -> Result<()>> KeyedSnapshotSink for SnapshotEncoder<P> {
+impl<P: Parts> KeyedSnapshotSink for SnapshotEncoder<P> {
     fn key_group(&mut self, group: KeyGroup, entries: u64, bytes: &[u8]) -> Result<()> {
         let (offset, length) = (self.offset, bytes.len() as u64);
         let groups = self.sections.last_mut().map(|section| &mut section.groups);

@@ -8,10 +8,10 @@ use flott_core::{
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{
-    FOOTER_BYTES, HEADER_BYTES, WrittenSnapshot,
+    FOOTER_BYTES, HEADER_BYTES,
     index::{Footer, GroupEntry, Section, check_header, decode_index},
 };
-use crate::storage::read_failure;
+use crate::storage::failed;
 
 /// How much is read at a time, unless a single key group has more.
 const READ_BYTES_MAX: u64 = 8 << 20;
@@ -19,22 +19,22 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 /// Reads parts of a snapshot file.
 pub struct SnapshotReader {
     store: Arc<dyn ObjectStore>,
-    path: Path,
+    path: String,
     sections: Vec<Section>,
 }
 
 impl SnapshotReader {
-    /// Reads and checks the index of the file that was `written`.
+    /// Reads and checks the index of a file of `bytes` bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] when the file is missing, damaged, another one or of a later format;
-    /// [`ErrorKind::Transient`] when it cannot be read now.
-    pub async fn open(store: Arc<dyn ObjectStore>, path: Path, written: WrittenSnapshot) -> Result<Self> {
-        let mut reader = Self { store, path, sections: Vec::new() };
-        let size =
-            reader.store.head(&reader.path).await.map_err(|error| read_failure(&reader.path, error))?.size;
-        if size != written.size {
-            return Err(reader.damaged(format_args!("it has {size} bytes instead of {}", written.size)));
+    /// [`ErrorKind::State`] when the file is missing, damaged or of a later format; [`ErrorKind::Transient`] when it
+    /// cannot be read now.
+    pub async fn open(store: &Arc<dyn ObjectStore>, path: &str, bytes: u64) -> Result<Self> {
+        let mut reader = Self { store: Arc::clone(store), path: path.to_owned(), sections: Vec::new() };
+        let head = reader.store.head(&Path::from(path)).await;
+        let size = head.map_err(|error| failed("read", path, error))?.size;
+        if size != bytes {
+            return Err(reader.damaged(format_args!("it has {size} bytes instead of {bytes}")));
         }
         if size < HEADER_BYTES + FOOTER_BYTES {
             return Err(reader.damaged("it is too short"));
@@ -42,9 +42,6 @@ impl SnapshotReader {
         check_header(&reader.range(0..HEADER_BYTES).await?).map_err(|what| reader.damaged(what))?;
         let footer = reader.range(size - FOOTER_BYTES..size).await?;
         let footer = Footer::decode(&footer, size).map_err(|what| reader.damaged(what))?;
-        if footer.index_crc32c != written.index_crc32c {
-            return Err(reader.damaged("it is another file than the checkpoint's"));
-        }
         let index_end = footer.index_offset + footer.index_length;
         let index = reader.range(footer.index_offset..index_end).await?;
         if crc32c::crc32c(&index) != footer.index_crc32c {
@@ -65,7 +62,7 @@ impl SnapshotReader {
     /// # Errors
     /// [`ErrorKind::State`] when the file is damaged or another one of the same operator has another schema;
     /// [`ErrorKind::Transient`] when it cannot be read now.
-    pub async fn read(
+    pub async fn restore(
         &self,
         operator: &OperatorUid,
         range: KeyGroupRange,
@@ -115,8 +112,8 @@ impl SnapshotReader {
             return Ok(Bytes::new());
         }
         let length = range.end - range.start;
-        let bytes = self.store.get_range(&self.path, range).await;
-        let bytes = bytes.map_err(|error| read_failure(&self.path, error))?;
+        let bytes = self.store.get_range(&Path::from(self.path.as_str()), range).await;
+        let bytes = bytes.map_err(|error| failed("read", &self.path, error))?;
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(self.damaged("it is cut off")) }
     }
 

@@ -1,0 +1,160 @@
+//! Whole files, in a store in memory.
+
+use std::{ops::Range, sync::Arc};
+
+use flott_core::{
+    ErrorKind, KeyGroup, KeyGroupRange, OperatorUid, Record, Result, Schema,
+    snapshot::{KeyedSnapshotSink, RestoredOperator, WriteKeyed},
+};
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
+use tokio::runtime::Runtime;
+
+use super::{encoder::PART_BYTES_MAX, *};
+
+const PATH: &str = "some/file.snap";
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.snap");
+
+fn uid(name: &str) -> OperatorUid {
+    OperatorUid::new(name).unwrap()
+}
+
+/// Every group of `groups` holds its number, repeated as often as its number says.
+fn numbers(groups: Range<u16>) -> WriteKeyed {
+    Box::new(move |sink: &mut dyn KeyedSnapshotSink| -> Result<()> {
+        groups.clone().try_for_each(|group| {
+            let bytes: Vec<u8> = group.to_le_bytes().repeat(usize::from(group));
+            sink.key_group(KeyGroup(group), u64::from(group), &bytes)
+        })
+    })
+}
+
+struct File {
+    runtime: Runtime,
+    store: Arc<dyn ObjectStore>,
+    size: u64,
+}
+
+impl File {
+    /// Two operators: the first with two states, the second with groups of which some are missing.
+    fn write(part_bytes: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let handle = runtime.handle().clone();
+        let mut writer = SnapshotWriter::in_parts(part_bytes, &store, PATH, handle).unwrap();
+        writer.keyed(&uid("totals"), "sum", <(u64, i64)>::schema(), numbers(0..40)).unwrap();
+        writer.keyed(&uid("totals"), "empty", String::schema(), Box::new(|_| Ok(()))).unwrap();
+        writer.keyed(&uid("alerts"), "armed", bool::schema(), numbers(30..35)).unwrap();
+        let size = writer.finish().unwrap();
+        Self { runtime, store, size }
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let size = bytes.len() as u64;
+        runtime.block_on(store.put(&Path::from(PATH), bytes.into())).unwrap();
+        Self { runtime, store, size }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.runtime
+            .block_on(async { self.store.get(&Path::from(PATH)).await?.bytes().await })
+            .unwrap()
+            .to_vec()
+    }
+
+    fn restore(&self, operator: &str, start: u32, end: u32) -> Result<RestoredOperator> {
+        self.runtime.block_on(async {
+            let reader = SnapshotReader::open(&self.store, PATH, self.size).await?;
+            let mut restored = RestoredOperator::default();
+            reader.restore(&uid(operator), KeyGroupRange { start, end }, &mut restored).await?;
+            Ok(restored)
+        })
+    }
+}
+
+fn groups(restored: &mut RestoredOperator, state: &str, schema: &Schema) -> Vec<u16> {
+    let keyed = restored.take_keyed(state, schema).unwrap();
+    let check = |(group, bytes): (KeyGroup, Vec<u8>)| {
+        assert_eq!(bytes, group.0.to_le_bytes().repeat(usize::from(group.0)));
+        group.0
+    };
+    keyed.groups.into_iter().map(check).collect()
+}
+
+#[test]
+fn any_range_of_groups_is_read_whatever_the_size_of_parts() {
+    for part_bytes in [1, 7, 100, PART_BYTES_MAX] {
+        let file = File::write(part_bytes);
+        assert_eq!(file.bytes(), File::write(PART_BYTES_MAX).bytes());
+        let mut totals = file.restore("totals", 3, 38).unwrap();
+        assert_eq!(groups(&mut totals, "sum", &<(u64, i64)>::schema()), (3..38).collect::<Vec<_>>());
+        assert_eq!(groups(&mut totals, "empty", &String::schema()), [0u16; 0]);
+        let mut alerts = file.restore("alerts", 0, 33).unwrap();
+        assert_eq!(groups(&mut alerts, "armed", &bool::schema()), [30, 31, 32]);
+        assert!(file.restore("unknown", 0, 128).unwrap().keyed.is_empty());
+    }
+}
+
+#[test]
+fn any_changed_or_missing_byte_is_an_error_that_names_the_file() {
+    let intact = File::write(PART_BYTES_MAX).bytes();
+    let refused = |bytes: Vec<u8>, what: &str| {
+        let file = File::of(bytes);
+        let read = file.restore("totals", 0, 128).and_then(|_| file.restore("alerts", 0, 128));
+        let error = read.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::State, "{what}");
+        assert!(error.to_string().contains(PATH), "{error}");
+    };
+    for at in 0..intact.len() {
+        let mut changed = intact.clone();
+        changed[at] ^= 0x20;
+        refused(changed, &format!("byte {at}"));
+    }
+    for length in (0..intact.len()).step_by(13) {
+        refused(intact[..length].to_vec(), &format!("cut to {length} bytes"));
+    }
+    let mut another = File::of(intact);
+    another.size += 1;
+    assert!(another.restore("totals", 0, 1).unwrap_err().to_string().contains("instead of"));
+}
+
+#[test]
+fn a_later_format_says_so() {
+    let mut bytes = File::write(PART_BYTES_MAX).bytes();
+    bytes[8] = 2;
+    let checksum = crc32c::crc32c(&bytes[..12]).to_le_bytes();
+    bytes[12..16].copy_from_slice(&checksum);
+    let error = File::of(bytes).restore("totals", 0, 1).unwrap_err();
+    assert!(error.to_string().contains("it has format 2, this binary reads format 1"), "{error}");
+}
+
+#[test]
+fn key_groups_out_of_order_are_a_bug() {
+    let file = File::write(PART_BYTES_MAX);
+    let mut writer = SnapshotWriter::create(&file.store, "other", file.runtime.handle().clone()).unwrap();
+    let twice = |sink: &mut dyn KeyedSnapshotSink| {
+        sink.key_group(KeyGroup(3), 1, &[1])?;
+        sink.key_group(KeyGroup(3), 1, &[1])
+    };
+    let error = writer.keyed(&uid("totals"), "sum", u64::schema(), Box::new(twice)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    writer.abort();
+}
+
+/// Files of version 1 are read for ever. To look at a change of the writer, not to make peace with it: delete the file
+/// and run this test twice.
+#[test]
+fn the_golden_file_stays_readable() {
+    let written = File::write(PART_BYTES_MAX).bytes();
+    if !std::path::Path::new(GOLDEN).exists() {
+        std::fs::write(GOLDEN, &written).unwrap();
+        panic!("{GOLDEN} was missing and has been written");
+    }
+    let golden = std::fs::read(GOLDEN).unwrap();
+    let mut totals = File::of(golden.clone()).restore("totals", 0, 128).unwrap();
+    assert_eq!(groups(&mut totals, "sum", &<(u64, i64)>::schema()), (0..40).collect::<Vec<_>>());
+    let mut alerts = File::of(golden.clone()).restore("alerts", 0, 128).unwrap();
+    assert_eq!(groups(&mut alerts, "armed", &bool::schema()), [30, 31, 32, 33, 34]);
+    assert_eq!(golden, written, "version 1 is still what is written");
+}
