@@ -90,7 +90,7 @@ pub struct Task {
     commands: mpsc::Receiver<TaskCommand>,
     listener: Arc<dyn TaskListener>,
     snapshots: Vec<TaskSnapshot>,
-    last_tick: MonotonicTime,
+    last_tick: Option<MonotonicTime>,
     last_flush: MonotonicTime,
     is_flushed: bool,
 }
@@ -113,7 +113,7 @@ impl Task {
             commands,
             listener,
             snapshots: Vec::new(),
-            last_tick: MonotonicTime::ZERO,
+            last_tick: None,
             last_flush: MonotonicTime::ZERO,
             is_flushed: true,
         }
@@ -150,8 +150,9 @@ impl Task {
             self.report(TaskEvidence::Running);
         }
         let mut progress = self.take_commands()?;
-        if time.now.since(self.last_tick) >= TICK_INTERVAL {
-            self.last_tick = time.now;
+        // The first tick comes before the first record, so that operators know the time.
+        if self.last_tick.is_none_or(|last| time.now.since(last) >= TICK_INTERVAL) {
+            self.last_tick = Some(time.now);
             self.event(TaskEvent::Tick(time))?;
         }
         if self.read(time)? {
@@ -218,6 +219,8 @@ impl Task {
             }
             TaskHead::Source(source) => {
                 let mut has_read = false;
+                // A poll can move the watermark without reading anything.
+                self.is_flushed = false;
                 for _ in 0..POLLS_PER_STEP {
                     if !source.is_ready() {
                         break;

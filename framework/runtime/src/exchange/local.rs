@@ -71,12 +71,12 @@ impl<T> LocalSender<T> {
 impl<T> LocalReceiver<T> {
     /// The next element.
     pub(crate) fn next(&mut self) -> Option<StreamElement<T>> {
-        let was_full = self.queue.slots() == QUEUE_ELEMENTS;
-        let element = self.queue.pop().ok();
-        if was_full {
+        let element = self.queue.pop().ok()?;
+        // Looked at after the pop: a sender that found the queue full did so before it, so that one slot is free now.
+        if self.queue.slots() + 1 >= QUEUE_ELEMENTS {
             self.sender.wake();
         }
-        element
+        Some(element)
     }
 
     /// Gives an empty batch back to the sender.

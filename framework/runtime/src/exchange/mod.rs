@@ -11,6 +11,8 @@ mod remote;
 
 pub use edge::Edge;
 pub use frame::{ChannelId, FRAME_BYTES_MAX};
+#[cfg(test)]
+pub(crate) use local::local_channel;
 pub(crate) use local::{LocalReceiver, LocalSender};
 pub use network::{ExchangeAddress, ExchangeListener, ExchangeSession, PeerIndex, SessionKey};
 pub use remote::{PeerLink, RemoteInput, RemoteOutput};

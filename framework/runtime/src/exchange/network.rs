@@ -310,7 +310,7 @@ mod tests {
             b.connect(KEY, 1, vec![(0, address(&a), to_a)], silent()),
         );
         let (_a_session, _b_session) = (a_session.unwrap(), b_session.unwrap());
-        sender.send_batch(&mut Batch { records: vec![1, 2, 3], times: vec![] });
+        sender.send_batch(&mut Batch { records: vec![1u64, 2, 3], times: vec![] });
         sender.flush();
         let received = timeout(Duration::from_secs(5), async {
             loop {

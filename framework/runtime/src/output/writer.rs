@@ -1,7 +1,7 @@
 //! Sends what a task emits over the channels of one edge.
 
 use flott_core::{
-    Batch, OperatorUid, ProcessingTime, Record, Result, StreamElement,
+    Batch, OperatorUid, ProcessingTime, Record, Result, StreamElement, Watermark,
     element::{Barrier, Signal},
     operator::{Downstream, TaskEvent},
     snapshot::OperatorSnapshot,
@@ -22,7 +22,32 @@ pub struct ExchangeOutput<T: Record> {
     partitioner: Box<dyn Partitioner<T>>,
     /// Records on their way to each channel, not yet a full batch.
     buffers: Vec<Batch<T>>,
+    /// Watermarks that wait for the records before them. A later one takes the place of an earlier one, so that frequent
+    /// watermarks do not make batches small; a watermark may always come later.
+    watermarks: Vec<Option<Watermark>>,
     senders: Vec<Sender<T>>,
+}
+
+impl<T: Record> Sender<T> {
+    fn send_batch(&mut self, batch: &mut Batch<T>) {
+        match self {
+            Self::Local(sender) => sender.send_batch(batch),
+            Self::Remote(sender) => sender.send_batch(batch),
+        }
+    }
+
+    fn send_control(&mut self, element: StreamElement<T>) {
+        match self {
+            Self::Local(sender) => sender.send(element),
+            Self::Remote(sender) => sender.send_control(&element),
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Self::Remote(sender) = self {
+            sender.flush();
+        }
+    }
 }
 
 impl<T: Record> ExchangeOutput<T> {
@@ -31,21 +56,29 @@ impl<T: Record> ExchangeOutput<T> {
         local_or_remote: Vec<Result<LocalSender<T>, RemoteSender>>,
     ) -> Self {
         let buffers = local_or_remote.iter().map(|_| Batch::new()).collect();
+        let watermarks = vec![None; local_or_remote.len()];
         let senders = local_or_remote
             .into_iter()
             .map(|sender| sender.map_or_else(Sender::Remote, Sender::Local))
             .collect();
-        Self { partitioner, buffers, senders }
+        Self { partitioner, buffers, watermarks, senders }
     }
 
-    fn send_buffers(&mut self, is_wanted: impl Fn(&Batch<T>) -> bool) {
-        for (buffer, sender) in self.buffers.iter_mut().zip(&mut self.senders) {
-            if is_wanted(buffer) {
-                match sender {
-                    Sender::Local(sender) => sender.send_batch(buffer),
-                    Sender::Remote(sender) => sender.send_batch(buffer),
-                }
+    fn send_full_buffers(&mut self) {
+        let channels = self.buffers.iter_mut().zip(&mut self.watermarks).zip(&mut self.senders);
+        for ((buffer, watermark), sender) in channels.filter(|((buffer, _), _)| buffer.is_full()) {
+            sender.send_batch(buffer);
+            send_watermark(watermark, sender);
+        }
+    }
+
+    fn send_all_buffers(&mut self) {
+        let channels = self.buffers.iter_mut().zip(&mut self.watermarks).zip(&mut self.senders);
+        for ((buffer, watermark), sender) in channels {
+            if !buffer.is_empty() {
+                sender.send_batch(buffer);
             }
+            send_watermark(watermark, sender);
         }
     }
 
@@ -58,18 +91,19 @@ impl<T: Record> ExchangeOutput<T> {
 
     /// Sends a control element after all records before it.
     fn send_control(&mut self, element: impl Fn() -> StreamElement<T>, is_urgent: bool) {
-        self.send_buffers(|buffer| !buffer.is_empty());
+        self.send_all_buffers();
         for sender in &mut self.senders {
-            match sender {
-                Sender::Local(sender) => sender.send(element()),
-                Sender::Remote(sender) => {
-                    sender.send_control(&element());
-                    if is_urgent {
-                        sender.flush();
-                    }
-                }
+            sender.send_control(element());
+            if is_urgent {
+                sender.flush();
             }
         }
+    }
+}
+
+fn send_watermark<T: Record>(watermark: &mut Option<Watermark>, sender: &mut Sender<T>) {
+    if let Some(watermark) = watermark.take() {
+        sender.send_control(StreamElement::Signal(Signal::Watermark(watermark)));
     }
 }
 
@@ -80,13 +114,18 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
 
     fn batch(&mut self, batch: &mut Batch<T>) -> Result<()> {
         self.partitioner.partition(batch, &mut self.buffers);
-        self.send_buffers(Batch::is_full);
+        self.send_full_buffers();
         self.take_failure()
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
-        self.send_control(|| StreamElement::Signal(signal), signal == Signal::End);
-        Ok(())
+        match signal {
+            Signal::Watermark(watermark) => self.watermarks.fill(Some(watermark)),
+            Signal::Idle | Signal::End => {
+                self.send_control(|| StreamElement::Signal(signal), signal == Signal::End);
+            }
+        }
+        self.take_failure()
     }
 
     fn barrier(
@@ -95,7 +134,7 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
         _snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
     ) -> Result<()> {
         self.send_control(|| StreamElement::Barrier(barrier), true);
-        Ok(())
+        self.take_failure()
     }
 
     fn event(&mut self, _event: TaskEvent) -> Result<()> {
@@ -103,12 +142,8 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.send_buffers(|buffer| !buffer.is_empty());
-        for sender in &mut self.senders {
-            if let Sender::Remote(sender) = sender {
-                sender.flush();
-            }
-        }
+        self.send_all_buffers();
+        self.senders.iter_mut().for_each(Sender::flush);
         self.take_failure()
     }
 
@@ -126,5 +161,63 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
 
     fn next_timer(&self) -> Option<ProcessingTime> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flott_core::{CheckpointId, EventTime};
+
+    use super::*;
+    use crate::{
+        exchange::{LocalReceiver, local_channel},
+        output::RebalancePartitioner,
+        slot::SlotWaker,
+    };
+
+    fn output() -> (ExchangeOutput<u64>, Vec<LocalReceiver<u64>>) {
+        let channel = || local_channel(SlotWaker::default(), SlotWaker::default());
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
+        let partitioner = Box::new(RebalancePartitioner::default());
+        (ExchangeOutput::new(partitioner, senders.into_iter().map(Ok).collect()), receivers)
+    }
+
+    fn watermark(time: i64) -> Signal {
+        Signal::Watermark(Watermark(EventTime(time)))
+    }
+
+    fn received(receiver: &mut LocalReceiver<u64>) -> Vec<String> {
+        let elements = std::iter::from_fn(|| receiver.next());
+        let named = elements.map(|element| match element {
+            StreamElement::Batch(batch) => format!("{} records", batch.len()),
+            StreamElement::Signal(signal) => format!("{signal:?}"),
+            StreamElement::Barrier(barrier) => format!("barrier {}", barrier.checkpoint),
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn watermarks_follow_the_records_before_them_and_do_not_make_batches_small() {
+        let (mut output, mut receivers) = output();
+        for time in 1..=3 {
+            output.batch(&mut Batch { records: vec![7; 10], times: vec![] }).unwrap();
+            output.signal(watermark(time)).unwrap();
+        }
+        assert!(received(&mut receivers[0]).is_empty());
+        output.flush().unwrap();
+        let latest = format!("{:?}", watermark(3));
+        assert_eq!(received(&mut receivers[0]), ["10 records".to_string(), latest.clone()]);
+        assert_eq!(received(&mut receivers[1]), ["20 records".to_string(), latest]);
+    }
+
+    #[test]
+    fn a_barrier_comes_after_all_before_it() {
+        let (mut output, mut receivers) = output();
+        output.batch(&mut Batch { records: vec![7; 10], times: vec![] }).unwrap();
+        output.signal(watermark(1)).unwrap();
+        output.barrier(Barrier { checkpoint: CheckpointId(4) }, &mut Vec::new()).unwrap();
+        let expected = ["10 records".to_string(), format!("{:?}", watermark(1)), "barrier 4".to_string()];
+        assert_eq!(received(&mut receivers[1]), expected);
+        assert_eq!(received(&mut receivers[0]), expected[1..]);
     }
 }
