@@ -56,7 +56,7 @@ impl Bench {
         for _ in 0..self.records / BATCH {
             for key in &mut batch {
                 state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-                *key = word((state >> 32) * self.keys >> 32);
+                *key = word(((state >> 32) * self.keys) >> 32);
             }
             work(self, &batch);
         }

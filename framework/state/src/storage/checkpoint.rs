@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::{
     CheckpointStorage, failed,
-    journal::CheckpointEntry,
+    journal::{CheckpointEntry, Journal},
     manifest::{self, Manifest},
 };
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
@@ -41,6 +41,12 @@ impl CheckpointDirectory {
     #[must_use]
     pub fn snapshot_file(&self, vertex: VertexId, subtask: SubtaskIndex) -> String {
         format!("{}/{vertex}-{subtask}.snap", self.0)
+    }
+
+    /// The leader epoch in the name of a directory.
+    fn epoch_of(directory: &Path) -> Option<LeaderEpoch> {
+        let mut numbers = directory.filename()?.strip_prefix("chk-")?.split('-');
+        numbers.nth(1)?.parse().ok().map(LeaderEpoch)
     }
 
     fn manifest(&self) -> String {
@@ -126,7 +132,7 @@ impl CheckpointStorage {
     /// Reads what a checkpoint has for one operator and these key groups.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] when a file is missing or damaged.
+    /// [`ErrorKind::State`] when a file is missing or damaged, or the files do not have all key groups.
     pub async fn restore(
         &self,
         manifest: &Manifest,
@@ -134,39 +140,56 @@ impl CheckpointStorage {
         groups: KeyGroupRange,
     ) -> Result<RestoredOperator> {
         let mut restored = RestoredOperator::default();
-        let files = manifest.operator(uid).into_iter().flat_map(|operator| &operator.files);
-        let overlaps = |range: KeyGroupRange| range.start < groups.end && groups.start < range.end;
-        for file in files.filter(|file| overlaps(file.key_groups)) {
+        for file in manifest.files_within(uid, groups)? {
             let reader = SnapshotReader::open(&self.store, &file.path, file.bytes).await?;
             reader.restore(uid, groups, &mut restored).await?;
         }
         Ok(restored)
     }
 
-    /// Deletes all files of a checkpoint.
+    /// Deletes all files of a checkpoint: its manifest first, so that nothing incomplete ever looks complete.
     ///
     /// # Errors
     /// When the store refuses; some files may be left.
     pub async fn discard(&self, directory: &str) -> Result<()> {
+        let manifest = CheckpointDirectory(directory.to_owned()).manifest();
+        let deleted = self.store.delete(&Path::from(manifest.as_str())).await;
+        ignore_missing(deleted).map_err(|error| failed("delete", &manifest, error))?;
         let prefix = Path::from(directory);
         let mut files = self.store.list(Some(&prefix));
         while let Some(file) = files.try_next().await.map_err(|error| failed("list", directory, error))? {
             let deleted = self.store.delete(&file.location).await;
             ignore_missing(deleted).map_err(|error| failed("delete", file.location.as_ref(), error))?;
         }
+        if let Some(root) = &self.root {
+            match tokio::fs::remove_dir_all(root.join(prefix.as_ref())).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::from(error).with_kind(ErrorKind::Transient).context(directory));
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 
     /// Deletes the files of checkpoints that were never completed or are not kept any more: all but those of
-    /// `kept` directories. Only for a JobManager that has just become leader, before it deploys anything.
+    /// `kept` directories and of the current leader epoch. Only for a JobManager that has just become leader, before it
+    /// deploys anything; does no harm if that one has been deposed since.
     ///
     /// # Errors
     /// When the store refuses.
     pub async fn discard_leftovers(&self, kept: &BTreeSet<&str>) -> Result<()> {
+        let current = Journal::read(self).await?.unwrap_or_default();
         let listed = self.store.list_with_delimiter(Some(&Path::from(DIRECTORY))).await;
         let directories = listed.map_err(|error| failed("list", DIRECTORY, error))?.common_prefixes;
-        for directory in directories.iter().filter(|directory| !kept.contains(directory.as_ref())) {
-            self.discard(directory.as_ref()).await?;
+        let is_kept = |directory: &str| {
+            kept.contains(directory) || current.checkpoints.iter().any(|entry| entry.directory == directory)
+        };
+        for directory in directories {
+            let is_old = CheckpointDirectory::epoch_of(&directory).is_some_and(|epoch| epoch < current.epoch);
+            if is_old && !is_kept(directory.as_ref()) {
+                self.discard(directory.as_ref()).await?;
+            }
         }
         Ok(())
     }

@@ -192,11 +192,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Entries that could not be deleted earlier go as well. Failing does no harm.
     async fn forget_old_entries(&self) {
-        let Some(old) = self.newest.checked_sub(ENTRIES_KEPT) else { return };
-        let path = path_of(old);
-        if let Err(error) = ignore_missing(self.storage.objects().delete(&Path::from(path.as_str())).await) {
-            tracing::warn!(path, %error, "an old journal entry cannot be deleted");
+        let numbers = numbers(&self.storage).await.unwrap_or_default();
+        for old in numbers.into_iter().filter(|number| number + ENTRIES_KEPT <= self.newest) {
+            let path = path_of(old);
+            if let Err(error) =
+                ignore_missing(self.storage.objects().delete(&Path::from(path.as_str())).await)
+            {
+                tracing::warn!(path, %error, "an old journal entry cannot be deleted");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flott_core::{
-    AttemptId, CheckpointId, KeyGroupRange, LeaderEpoch, MaxParallelism, OperatorUid, SubtaskIndex,
+    AttemptId, CheckpointId, Error, ErrorKind, KeyGroupRange, LeaderEpoch, MaxParallelism, OperatorUid,
+    Result, SubtaskIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,33 @@ impl Manifest {
     pub fn list_items(&self, uid: &OperatorUid, name: &str) -> Vec<Vec<u8>> {
         let lists = self.operator(uid).into_iter().flat_map(|operator| &operator.lists);
         lists.filter(|list| list.name == name).flat_map(|list| list.items.iter().cloned()).collect()
+    }
+
+    /// The files that have an operator's key groups of `range`, if it has any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] when one of these groups is not in exactly one file.
+    pub(super) fn files_within(&self, uid: &OperatorUid, range: KeyGroupRange) -> Result<Vec<&KeyedFile>> {
+        let overlaps = |other: KeyGroupRange| other.start < range.end && range.start < other.end;
+        let all = self.operator(uid).map_or(&[][..], |operator| &operator.files);
+        let mut files: Vec<_> = all.iter().filter(|file| overlaps(file.key_groups)).collect();
+        files.sort_by_key(|file| file.key_groups.start);
+        let mut next = files.first().map_or(range.start, |first| first.key_groups.start.min(range.start));
+        for file in files.iter().map(|file| file.key_groups) {
+            if file.start != next {
+                break;
+            }
+            next = file.end;
+        }
+        if all.is_empty() || next >= range.end {
+            return Ok(files);
+        }
+        let message = format!(
+            "checkpoint {}, operator {:?}: key group {next} is not in exactly one file; the manifest is damaged",
+            self.checkpoint,
+            uid.as_str()
+        );
+        Err(Error::new(ErrorKind::State, message))
     }
 
     /// Bytes in its snapshot files. A file that several operators share counts once.
@@ -162,6 +190,33 @@ mod hexadecimal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_group_is_in_exactly_one_file() {
+        let uid = OperatorUid::new("totals").unwrap();
+        let files = |ranges: &[(u32, u32)], start, end| {
+            let file = |&(start, end): &(u32, u32)| {
+                let key_groups = KeyGroupRange { start, end };
+                KeyedFile { path: format!("{start}"), bytes: 1, key_groups }
+            };
+            let max_parallelism = MaxParallelism::new(128).unwrap();
+            let mut manifest = Manifest::new(CheckpointId(5), LeaderEpoch(1), AttemptId(1), max_parallelism);
+            let files = ranges.iter().map(file).collect();
+            let lists = Vec::new();
+            manifest.operators.push(OperatorManifest { uid: uid.clone(), parallelism: 3, files, lists });
+            let found = manifest.files_within(&uid, KeyGroupRange { start, end });
+            found.map(|files| files.into_iter().map(|file| file.path.clone()).collect::<Vec<_>>())
+        };
+        let three = [(43, 86), (0, 43), (86, 128)];
+        assert_eq!(files(&three, 0, 64).unwrap(), ["0", "43"]);
+        assert_eq!(files(&three, 64, 128).unwrap(), ["43", "86"]);
+        assert_eq!(files(&three, 0, 128).unwrap(), ["0", "43", "86"]);
+        assert_eq!(files(&three, 50, 60).unwrap(), ["43"]);
+        assert!(files(&[], 0, 128).unwrap().is_empty());
+        for broken in [&[(0, 43), (44, 128)][..], &[(1, 128)], &[(0, 127)], &[(0, 50), (43, 128)]] {
+            assert_eq!(files(broken, 0, 128).unwrap_err().kind(), ErrorKind::State, "{broken:?}");
+        }
+    }
 
     #[test]
     fn items_survive_json_as_hexadecimal() {

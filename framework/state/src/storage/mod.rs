@@ -14,7 +14,7 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{path::Path as FilePath, sync::Arc};
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
 use object_store::{
@@ -31,6 +31,8 @@ pub struct CheckpointStorage {
     store: Arc<dyn ObjectStore>,
     /// As the user wrote it.
     url: String,
+    /// The directory, if the store is one. Uploads of processes that were killed are seen only there.
+    root: Option<Arc<FilePath>>,
 }
 
 /// A failure of the store, in words that say what to do.
@@ -74,7 +76,10 @@ impl CheckpointStorage {
             format!("checkpoint_dir {url:?} cannot be used; choose a directory that this process may write");
         tokio::fs::create_dir_all(path).await.or_error(ErrorKind::Settings, &context)?;
         let store = LocalFileSystem::new_with_prefix(path).or_error(ErrorKind::Settings, &context)?;
-        let storage = Self { store: Arc::new(store), url: url.into() };
+        // What a completed checkpoint lets sinks commit must survive a crash of the machine.
+        let store = store.with_fsync(true);
+        let root = Some(FilePath::new(path).into());
+        let storage = Self { store: Arc::new(store), url: url.into(), root };
         storage.probe().await.or_error(ErrorKind::Settings, &context)?;
         Ok(storage)
     }
@@ -82,7 +87,7 @@ impl CheckpointStorage {
     /// A store in memory, for tests and for local runs that keep nothing.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(InMemory::new()), url: "memory".into() }
+        Self { store: Arc::new(InMemory::new()), url: "memory".into(), root: None }
     }
 
     /// As the user wrote it.

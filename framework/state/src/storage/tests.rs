@@ -146,13 +146,26 @@ fn damage_is_found_and_named() {
 }
 
 #[test]
-fn leftovers_are_deleted_and_nothing_else() {
+fn leftovers_of_earlier_leaders_are_deleted_and_nothing_else() {
     let (runtime, directory) = (runtime(), TempDir::new().unwrap());
     let storage = open(&directory, &runtime);
     let entries = [5, 6, 7].map(|id| write_checkpoint(&storage, &runtime, id));
-    runtime.block_on(storage.discard_leftovers(&BTreeSet::from([entries[1].directory.as_str()]))).unwrap();
-    let readable = entries.each_ref().map(|entry| runtime.block_on(storage.read_manifest(entry)).is_ok());
-    assert_eq!(readable, [false, true, false]);
+    let readable = || entries.each_ref().map(|entry| runtime.block_on(storage.read_manifest(entry)).is_ok());
+    let kept = BTreeSet::from([entries[1].directory.as_str()]);
+    runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
+    assert_eq!(readable(), [true, true, true], "of no earlier leader");
+
+    runtime.block_on(Journal::lead(storage.clone(), |_| {})).unwrap();
+    runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
+    assert_eq!(readable(), [true, true, true], "of the current leader");
+
+    let keep_last = |record: &mut JobRecord| record.checkpoints.push(entries[2].clone());
+    runtime.block_on(Journal::lead(storage.clone(), keep_last)).unwrap();
+    let killed_upload = directory.path().join(&entries[0].directory).join("9-9.snap#1");
+    std::fs::write(killed_upload, "half").unwrap();
+    runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
+    assert_eq!(readable(), [false, true, true]);
+    assert!(!directory.path().join(&entries[0].directory).exists());
 }
 
 #[test]
