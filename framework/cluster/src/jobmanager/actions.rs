@@ -1,0 +1,238 @@
+//! Carries out what the JobMaster asks for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use flott_control::{
+    checkpoint::{CheckpointKind, Part},
+    job::Action,
+    slots::SlotAssignment,
+    splits::{EnumeratorSnapshot, Split},
+};
+use flott_core::{AttemptId, CheckpointId, SubtaskIndex, TaskManagerId, VertexId};
+use flott_core::Generation;
+use flott_state::storage::{CheckpointDirectory, Manifest};
+
+use super::{
+    checkpoints,
+    discovery::Search,
+    driver::{Driver, Ending},
+    event::Event,
+    settling::{Settling, unswept},
+};
+use crate::{
+    ack::TaskAck,
+    rpc::message::{Deploy, TaskOrder, ToTaskManager},
+    store::StoreError,
+};
+
+impl Driver {
+    pub(super) fn carry_out(&mut self, actions: Vec<Action<TaskAck>>) {
+        for action in actions {
+            self.carry_out_one(action);
+        }
+    }
+
+    fn carry_out_one(&mut self, action: Action<TaskAck>) {
+        match action {
+            Action::RaiseGeneration { above } => self.raise_generation(above.next()),
+            Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation),
+            Action::Deploy { attempt, generation, restore, assignment } => {
+                self.deploy(attempt, generation, restore, &assignment);
+            }
+            Action::CancelTasks { attempt, task_managers } => {
+                task_managers.into_iter().for_each(|id| self.send(id, ToTaskManager::Cancel { attempt }));
+            }
+            Action::Disconnect { task_manager, reason } => {
+                self.report.warn(format!("TaskManager {task_manager} lost: {reason}"));
+                self.disconnect(task_manager);
+            }
+            Action::DiscoverSplits { vertex, known } => self.discover(vertex, known),
+            Action::AssignSplits { attempt, vertex, subtask, splits } => {
+                self.assign(attempt, vertex, subtask, splits);
+            }
+            Action::NoMoreSplits { attempt, vertex, subtask } => {
+                self.order(attempt, vertex, subtask, TaskOrder::NoMoreSplits);
+            }
+            Action::TriggerCheckpoint { attempt, checkpoint, .. } => {
+                self.report.on_triggered(checkpoint, self.now());
+                self.tell_all(attempt, |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint });
+            }
+            Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts, .. } => {
+                self.store_checkpoint(attempt, checkpoint, kind, sources, parts);
+            }
+            Action::NotifyComplete { attempt, checkpoint } => {
+                self.tell_all(attempt, |attempt| ToTaskManager::CheckpointComplete { attempt, checkpoint });
+            }
+            Action::AbortCheckpoint { attempt, checkpoint, reason } => {
+                self.report.on_aborted(checkpoint, &reason);
+                self.discard_files(CheckpointDirectory::new(checkpoint, self.epoch, attempt));
+            }
+            Action::DiscardCheckpoints { checkpoints } => {
+                self.completed.retain(|checkpoint| !checkpoints.contains(checkpoint));
+                self.discard(checkpoints);
+            }
+            Action::RefuseAck { attempt, checkpoint, task, refusal } => {
+                tracing::debug!(attempt = attempt.0, checkpoint = checkpoint.0, %task, %refusal, "refused a snapshot");
+            }
+            Action::ReportRestart { failure, restart_at } => {
+                self.report.on_restart();
+                let delay_ms = restart_at.since(self.now()).as_millis();
+                let from = self.master.latest_checkpoint();
+                let from = from.map_or("from the beginning".into(), |id| format!("from checkpoint {id}"));
+                let when = if delay_ms == 0 { String::new() } else { format!(" in {delay_ms} ms") };
+                self.report.warn(format!("{failure}; restarting {from}{when}"));
+            }
+            Action::StepDown => {
+                self.ending =
+                    Some(Ending { status: flott_control::job::JobStatus::Suspended, failure: None, is_deposed: true });
+            }
+            Action::FinishJob { status, failure } => {
+                self.ending = Some(Ending { status, failure, is_deposed: false });
+            }
+        }
+    }
+
+    fn raise_generation(&mut self, generation: Generation) {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        let mut unswept = unswept(&self.generations, generation);
+        unswept.push((generation, self.plan.slots_needed()));
+        self.background.spawn(async move {
+            let result = store.raise_generation(generation, unswept).await;
+            let _ = events.send(Event::GenerationRaised { generation, result }).await;
+        });
+    }
+
+    fn settle(&mut self, checkpoint: Option<CheckpointId>, generation: Generation) {
+        let mut candidates = self.completed.clone();
+        candidates.retain(|&candidate| Some(candidate) <= checkpoint);
+        candidates.sort_unstable_by_key(|&candidate| std::cmp::Reverse(candidate));
+        let settling = Settling {
+            program: Arc::clone(&self.program),
+            store: self.store.clone(),
+            settings: Arc::clone(&self.settings),
+            candidates,
+            generation,
+            generations: unswept(&self.generations, generation),
+            is_thorough: self.is_thorough,
+            is_first: !self.has_settled,
+            is_again: self.is_again,
+        };
+        let events = self.events.clone();
+        self.background.spawn(async move {
+            let result = settling.run().await;
+            let _ = events.send(Event::Settled { result }).await;
+        });
+    }
+
+    fn deploy(
+        &mut self,
+        attempt: AttemptId,
+        generation: Generation,
+        restore: Option<CheckpointId>,
+        assignment: &[SlotAssignment],
+    ) {
+        self.report.on_deployed(attempt);
+        self.attempt = Some(attempt);
+        self.locations = assignment.iter().map(|place| (place.subtask, place.task_manager)).collect();
+        let ids: BTreeSet<_> = assignment.iter().map(|place| place.task_manager).collect();
+        let address = |id| self.peers.get(id).map_or_else(String::new, |peer| peer.exchange_address.clone());
+        let peers: Vec<String> = ids.iter().map(address).collect();
+        let index_of: BTreeMap<TaskManagerId, u32> = ids.iter().copied().zip(0..).collect();
+        let locations: Vec<u32> = self.locations.values().map(|id| index_of[id]).collect();
+        let manifest = self.manifest_without_lists(restore);
+        let from = restore.map_or("from the beginning".into(), |id| format!("from checkpoint {id}"));
+        let count = locations.len();
+        self.report.note(format!("deploying attempt {attempt} {from} to {count} slots, generation {generation}"));
+        for (id, me) in index_of {
+            let deploy = Deploy {
+                attempt,
+                generation,
+                restore: manifest.clone(),
+                peers: peers.clone(),
+                me,
+                locations: locations.clone(),
+            };
+            self.send(id, ToTaskManager::Deploy(Box::new(deploy)));
+        }
+    }
+
+    /// What TaskManagers have to know of a checkpoint: where its files are.
+    fn manifest_without_lists(&self, restore: Option<CheckpointId>) -> Option<Manifest> {
+        let manifest = self.restored.as_ref().filter(|manifest| Some(manifest.checkpoint) == restore)?;
+        let mut manifest = Manifest::clone(manifest);
+        manifest.operators.iter_mut().for_each(|operator| operator.lists.clear());
+        manifest.enumerators.clear();
+        Some(manifest)
+    }
+
+    fn discover(&mut self, vertex: VertexId, known: EnumeratorSnapshot) {
+        let Some(operator) = self.plan.source_of(self.plan.vertex(vertex)) else { return };
+        let uid = self.plan.graph.operator(operator).uid.clone();
+        let first = self.first_splits.get(&uid).cloned();
+        let search = Search { vertex, operator, uid, known: known.known, first };
+        let (program, store, events) = (Arc::clone(&self.program), self.store.clone(), self.events.clone());
+        self.background.spawn(search.run(program, store, events));
+    }
+
+    fn assign(&mut self, attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, splits: Vec<Split>) {
+        tracing::debug!(vertex = vertex.0, subtask = subtask.0, splits = splits.len(), "assigning splits");
+        self.order(attempt, vertex, subtask, TaskOrder::AddSplits(splits));
+    }
+
+    fn order(&mut self, attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, order: TaskOrder) {
+        if let Some(&id) = self.locations.get(&subtask).filter(|_| self.attempt == Some(attempt)) {
+            let task = flott_control::TaskId::new(vertex, subtask);
+            self.send(id, ToTaskManager::ToTask { attempt, task, order });
+        }
+    }
+
+    fn tell_all(&mut self, attempt: AttemptId, message: impl Fn(AttemptId) -> ToTaskManager) {
+        if self.attempt == Some(attempt) {
+            let ids: BTreeSet<_> = self.locations.values().copied().collect();
+            ids.into_iter().for_each(|id| self.send(id, message(attempt)));
+        }
+    }
+
+    fn store_checkpoint(
+        &mut self,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        kind: CheckpointKind,
+        sources: BTreeMap<VertexId, EnumeratorSnapshot>,
+        parts: Vec<Part<TaskAck>>,
+    ) {
+        let mut manifest = Manifest::new(checkpoint, self.epoch, attempt, self.plan.graph.max_parallelism);
+        manifest.is_final = kind.is_final();
+        manifest.completed_at_ms = self.clock.processing_time().0;
+        let manifest = checkpoints::manifest(&self.plan, manifest, sources, parts);
+        self.report.on_storing(checkpoint, manifest.snapshot_bytes());
+        let (store, events) = (self.store.clone(), self.events.clone());
+        self.background.spawn(async move {
+            let result = store.store(manifest).await;
+            let _ = events.send(Event::CheckpointStored { checkpoint, result }).await;
+        });
+    }
+
+    fn discard(&mut self, checkpoints: Vec<CheckpointId>) {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        self.background.spawn(async move {
+            match store.discard(checkpoints).await {
+                Ok(()) => {}
+                Err(StoreError::Failed(error)) => tracing::warn!(%error, "cannot delete an old checkpoint"),
+                Err(StoreError::Conflict) => drop(events.send(Event::Deposed).await),
+            }
+        });
+    }
+
+    fn discard_files(&mut self, directory: CheckpointDirectory) {
+        let store = self.store.clone();
+        self.background.spawn(async move {
+            if let Err(error) = store.discard_files(directory.as_str()).await {
+                tracing::warn!(%error, "cannot delete the files of a failed checkpoint");
+            }
+        });
+    }
+}

@@ -1,0 +1,363 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use flott_control::{
+    Failure,
+    job::{Fact, JobMaster, JobStatus},
+};
+use flott_core::{
+    AttemptId, CheckpointId, Clock, ErrorKind, Generation, LeaderEpoch, MonotonicTime, OperatorUid, SubtaskIndex,
+    TaskManagerId, source::Split,
+};
+use flott_plan::ExecutionPlan;
+use flott_runtime::program::JobProgram;
+use flott_state::storage::Manifest;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    checkpoints,
+    event::{Event, Settled},
+    members::{self, Newcomer},
+    report::Report,
+};
+use crate::{
+    ack::TaskAck,
+    launch::StopSignal,
+    rpc::{
+        connection::Outbox,
+        message::{TaskNews, ToJobManager, ToTaskManager},
+    },
+    settings::ClusterSettings,
+    store::{CheckpointStore, StoreError},
+    termination::StopRequests,
+};
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time for TaskManagers to close their connections when they are let go.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A registered TaskManager.
+pub(super) struct Peer {
+    pub(super) exchange_address: String,
+    pub(super) outbox: Outbox<ToTaskManager>,
+    reading: JoinHandle<()>,
+    writing: JoinHandle<()>,
+}
+
+/// How the job ended for this JobManager.
+pub(super) struct Ending {
+    pub(super) status: JobStatus,
+    pub(super) failure: Option<Failure>,
+    pub(super) is_deposed: bool,
+}
+
+/// Owns the JobMaster, feeds it facts and carries out its actions.
+pub(super) struct Driver {
+    pub(super) program: Arc<JobProgram>,
+    pub(super) plan: Arc<ExecutionPlan>,
+    pub(super) settings: Arc<ClusterSettings>,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: CheckpointStore,
+    pub(super) master: JobMaster<TaskAck>,
+    pub(super) report: Report,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) peers: BTreeMap<TaskManagerId, Peer>,
+    pub(super) last_peer: TaskManagerId,
+    /// Where the subtasks of the last attempt run.
+    pub(super) locations: BTreeMap<SubtaskIndex, TaskManagerId>,
+    pub(super) attempt: Option<AttemptId>,
+    /// Completed checkpoints in the storage.
+    pub(super) completed: Vec<CheckpointId>,
+    pub(super) generations: BTreeMap<Generation, u32>,
+    pub(super) first_splits: BTreeMap<OperatorUid, Vec<Split>>,
+    /// The checkpoint that the next attempt starts from.
+    pub(super) restored: Option<Arc<Manifest>>,
+    /// A snapshot file was found damaged, or nobody has looked yet.
+    pub(super) is_thorough: bool,
+    pub(super) has_settled: bool,
+    /// The job had ended and is run again.
+    pub(super) is_again: bool,
+    pub(super) background: JoinSet<()>,
+    /// Facts that carrying out an action has brought up.
+    pub(super) facts: VecDeque<Fact<TaskAck>>,
+    pub(super) signal: Option<StopSignal>,
+    pub(super) ending: Option<Ending>,
+}
+
+impl Driver {
+    /// Runs until the job is over for this JobManager.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: StopRequests) -> (Self, Ending) {
+        let mut heartbeats = interval(self.settings.heartbeat_interval);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress = interval(PROGRESS_INTERVAL);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut actions = Vec::new();
+        self.master.start(self.clock.now(), &mut actions);
+        self.carry_out(actions);
+        self.feed_waiting();
+        while self.ending.is_none() {
+            let wait = self.until_deadline();
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => self.on_event(event),
+                () = sleep(wait) => self.on_deadline(),
+                signal = stop.next() => self.on_signal(signal),
+                _ = heartbeats.tick() => self.send_heartbeats(),
+                _ = progress.tick() => self.show(),
+                Some(_) = self.background.join_next() => {}
+            }
+            self.feed_waiting();
+        }
+        let ending = self.take_ending();
+        self.say_farewell(&ending, &mut events).await;
+        self.background.shutdown().await;
+        (self, ending)
+    }
+
+    fn take_ending(&mut self) -> Ending {
+        let mut ending = self.ending.take().unwrap_or(Ending {
+            status: JobStatus::Suspended,
+            failure: None,
+            is_deposed: false,
+        });
+        // Who asks twice to end wants this process to end, not the job.
+        if ending.status == JobStatus::Cancelled && self.signal.is_some() {
+            ending.status = JobStatus::Suspended;
+        }
+        ending
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let now = self.clock.now();
+        self.master.next_deadline().map_or(Duration::from_secs(3600), |deadline| deadline.since(now))
+    }
+
+    fn on_deadline(&mut self) {
+        let mut actions = Vec::new();
+        self.master.on_deadline(self.clock.now(), &mut actions);
+        self.carry_out(actions);
+    }
+
+    fn feed_waiting(&mut self) {
+        while let Some(fact) = self.facts.pop_front() {
+            self.feed(fact);
+        }
+    }
+
+    /// Tells the JobMaster and does what it asks for.
+    pub(super) fn feed(&mut self, fact: Fact<TaskAck>) {
+        let mut actions = Vec::new();
+        self.master.on_fact(self.clock.now(), fact, &mut actions);
+        self.carry_out(actions);
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Joined(newcomer) => self.on_joined(*newcomer),
+            Event::FromTaskManager { id, message } => self.on_message(id, message),
+            Event::TaskManagerGone { id, reason } => self.on_gone(id, reason),
+            Event::GenerationRaised { generation, result } => self.on_raised(generation, result),
+            Event::Settled { result } => self.on_settled(result),
+            Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
+            Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
+            Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
+            Event::DiscoveryFailed { vertex, failure } => self.feed(Fact::DiscoveryFailed { vertex, failure }),
+            Event::Deposed => self.feed(Fact::Deposed),
+        }
+    }
+
+    fn on_joined(&mut self, newcomer: Newcomer) {
+        let Newcomer { slots, exchange_address, reader, outbox, writing } = newcomer;
+        self.last_peer = self.last_peer.next();
+        let id = self.last_peer;
+        self.report.note(format!("TaskManager {id} joined with {slots} slots, exchange at {exchange_address}"));
+        let reading = tokio::spawn(members::listen(id, self.epoch, reader, self.events.clone()));
+        self.peers.insert(id, Peer { exchange_address, outbox, reading, writing });
+        self.feed(Fact::TaskManagerRegistered { task_manager: id, slots });
+    }
+
+    fn on_gone(&mut self, id: TaskManagerId, reason: String) {
+        if self.peers.contains_key(&id) {
+            self.disconnect(id);
+            self.report.warn(format!("TaskManager {id} lost: {reason}"));
+            self.feed(Fact::TaskManagerLost { task_manager: id, reason });
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, id: TaskManagerId) {
+        if let Some(peer) = self.peers.remove(&id) {
+            peer.reading.abort();
+            // What is written to a TaskManager that counts as lost must not arrive.
+            peer.writing.abort();
+        }
+    }
+
+    fn on_message(&mut self, id: TaskManagerId, message: ToJobManager) {
+        if !self.peers.contains_key(&id) {
+            tracing::debug!(id = id.0, "ignored a message of a TaskManager that counts as lost");
+            return;
+        }
+        match message {
+            ToJobManager::Registered | ToJobManager::Mismatch { .. } => {}
+            ToJobManager::Heartbeat { attempt, counters } => {
+                self.report.on_counters(id, attempt, counters);
+                self.feed(Fact::Heartbeat { task_manager: id });
+            }
+            ToJobManager::Draining => {
+                self.report.note(format!("TaskManager {id} leaves"));
+                self.feed(Fact::TaskManagerDraining { task_manager: id });
+            }
+            ToJobManager::AttemptFailed { attempt, mut failure } => {
+                failure.message = format!("TaskManager {id}: {}", failure.message);
+                self.feed(Fact::TaskFailed { attempt, task: None, failure });
+            }
+            ToJobManager::SnapshotDamaged { attempt } => {
+                tracing::error!(id = id.0, attempt = attempt.0, "a snapshot file cannot be read");
+                self.is_thorough = true;
+            }
+            ToJobManager::AttemptGone { attempt } => {
+                self.feed(Fact::AttemptGone { attempt, task_manager: id });
+            }
+            ToJobManager::Task { attempt, task, news } => self.feed(match news {
+                TaskNews::Running => Fact::TaskRunning { attempt, task },
+                TaskNews::Ended => Fact::TaskEnded { attempt, task },
+                TaskNews::Failed { failure } => Fact::TaskFailed { attempt, task: Some(task), failure },
+                TaskNews::Acked { checkpoint, ack } => {
+                    Fact::CheckpointAcked { attempt, checkpoint, task, snapshot: ack }
+                }
+                TaskNews::Declined { checkpoint, reason } => {
+                    Fact::CheckpointDeclined { attempt, checkpoint, task, reason }
+                }
+                TaskNews::Committed { checkpoint } => Fact::Committed { attempt, checkpoint, task },
+            }),
+        }
+    }
+
+    fn on_raised(&mut self, generation: Generation, result: Result<(), StoreError>) {
+        let fact = match result {
+            Ok(()) => {
+                self.generations.insert(generation, self.plan.slots_needed());
+                Fact::GenerationRaised { generation }
+            }
+            Err(StoreError::Conflict) => Fact::Deposed,
+            Err(StoreError::Failed(error)) => {
+                Fact::GenerationNotRaised { failure: Failure::from(&error.with_kind(ErrorKind::Transient)) }
+            }
+        };
+        self.feed(fact);
+    }
+
+    fn on_settled(&mut self, result: Result<Settled, Failure>) {
+        let settled = match result {
+            Ok(settled) => settled,
+            Err(failure) => return self.feed(Fact::SettleFailed { failure }),
+        };
+        let Settled { manifest, unreadable, reports, swept } = settled;
+        self.report.on_settled(&reports);
+        for line in unreadable {
+            let fallback = manifest.as_ref().map_or_else(String::new, |manifest| manifest.checkpoint.to_string());
+            self.report.warn(format!("{line}; going back to checkpoint {fallback}"));
+        }
+        let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
+        match restored.transpose() {
+            Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
+            Ok(restored) => {
+                self.is_thorough = false;
+                self.has_settled = true;
+                self.restored = manifest;
+                // The last one may still be used by an attempt of this JobManager.
+                self.generations = self.generations.split_off(&swept);
+                self.feed(Fact::Settled { restored });
+            }
+        }
+    }
+
+    fn on_stored(&mut self, checkpoint: CheckpointId, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.completed.push(checkpoint);
+                self.report.on_completed(checkpoint, self.clock.now());
+                self.feed(Fact::CheckpointStored { checkpoint });
+            }
+            Err(error) => self.feed(Fact::CheckpointStoreFailed { checkpoint, cause: error.into() }),
+        }
+    }
+
+    fn on_signal(&mut self, signal: StopSignal) {
+        let is_again = self.signal.replace(signal).is_some();
+        if is_again {
+            self.report.note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
+            self.feed(Fact::CancelRequested);
+        } else {
+            self.report.note("asked to end: taking a last checkpoint; ask again to end at once");
+            self.feed(Fact::StopRequested);
+        }
+    }
+
+    fn send_heartbeats(&mut self) {
+        let ids: Vec<_> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.send(id, ToTaskManager::Heartbeat);
+        }
+    }
+
+    /// Sends a message; who cannot be reached is lost.
+    pub(super) fn send(&mut self, id: TaskManagerId, message: ToTaskManager) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        if let Err(error) = peer.outbox.send(message) {
+            let reason = error.to_string();
+            self.disconnect(id);
+            self.report.warn(format!("TaskManager {id} lost: {reason}"));
+            self.facts.push_back(Fact::TaskManagerLost { task_manager: id, reason });
+        }
+    }
+
+    pub(super) fn show(&mut self) {
+        let (status, slots) = (self.master.status(), self.master.available_slots());
+        self.report.show(status, self.peers.len(), slots, self.now());
+    }
+
+    pub(super) fn now(&self) -> MonotonicTime {
+        self.clock.now()
+    }
+
+    /// Lets the TaskManagers go and waits for their last words.
+    async fn say_farewell(&mut self, ending: &Ending, events: &mut mpsc::Receiver<Event>) {
+        let is_over = ending.status.is_globally_terminal();
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.send(id, if is_over {
+                let failure = ending.failure.clone().filter(|_| ending.status == JobStatus::Failed);
+                ToTaskManager::JobOver { failure }
+            } else {
+                ToTaskManager::Leave { reason: "the JobManager ends".into() }
+            });
+        }
+        let closing = timeout(FAREWELL_TIMEOUT, async {
+            while !self.peers.is_empty() {
+                match events.recv().await {
+                    Some(Event::FromTaskManager { id, message: ToJobManager::Heartbeat { attempt, counters } }) => {
+                        self.report.on_counters(id, attempt, counters);
+                    }
+                    Some(Event::TaskManagerGone { id, .. }) => self.disconnect(id),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        });
+        if closing.await.is_err() {
+            tracing::warn!(task_managers = self.peers.len(), "did not wait longer for TaskManagers to leave");
+        }
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.disconnect(id);
+        }
+    }
+}

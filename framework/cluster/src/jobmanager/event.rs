@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use flott_control::{Failure, splits::Split};
+use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::SettleReport};
+
+use flott_state::storage::Manifest;
+
+use super::members::Newcomer;
+use crate::{
+    rpc::message::ToJobManager,
+    store::StoreError,
+};
+
+/// Events that wait for the driver at most. Who has more to say waits: TCP holds back the TaskManagers.
+pub(super) const EVENTS_MAX: usize = 4096;
+
+/// What the driver learns.
+pub(super) enum Event {
+    /// A TaskManager with the same program.
+    Joined(Box<Newcomer>),
+    FromTaskManager { id: TaskManagerId, message: ToJobManager },
+    TaskManagerGone { id: TaskManagerId, reason: String },
+    GenerationRaised { generation: Generation, result: Result<(), StoreError> },
+    Settled { result: Result<Settled, Failure> },
+    CheckpointStored { checkpoint: CheckpointId, result: Result<(), StoreError> },
+    SplitsFound { vertex: VertexId, splits: Vec<Split> },
+    DiscoveryEnded { vertex: VertexId },
+    DiscoveryFailed { vertex: VertexId, failure: Failure },
+    Deposed,
+}
+
+/// What settling has found and done.
+pub(super) struct Settled {
+    pub(super) manifest: Option<Arc<Manifest>>,
+    /// One line per checkpoint that could not be read.
+    pub(super) unreadable: Vec<String>,
+    pub(super) reports: Vec<SettleReport>,
+    /// No output of these is left open.
+    pub(super) swept: Generation,
+}

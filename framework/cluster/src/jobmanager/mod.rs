@@ -1,0 +1,18 @@
+//! The JobManager: carries out what the [`JobMaster`](flott_control::job::JobMaster) decides, and tells it what happens.
+//!
+//! [`driver`] is the one loop that owns everything; [`actions`] carries out actions; [`members`] takes connections of
+//! TaskManagers. What takes time runs beside the loop and comes back as an event: [`settling`], [`discovery`], writes
+//! of [`checkpoints`].
+
+mod actions;
+mod checkpoints;
+mod discovery;
+mod driver;
+mod event;
+mod members;
+mod outline;
+mod report;
+mod settling;
+mod start;
+
+pub(crate) use start::{Entrance, JobManager, build};

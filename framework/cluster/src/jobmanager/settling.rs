@@ -1,0 +1,137 @@
+//! Finds the checkpoint to go on from and brings to an end what earlier attempts have left behind.
+
+use std::{collections::BTreeMap, sync::Arc, thread};
+
+use flott_control::Failure;
+use flott_core::{
+    CheckpointId, Error, ErrorKind, Generation, OperatorUid, Result,
+    sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
+};
+use flott_plan::OperatorRole;
+use flott_runtime::program::JobProgram;
+use flott_state::storage::Manifest;
+use tokio::task::spawn_blocking;
+
+use super::event::Settled;
+use crate::{
+    settings::ClusterSettings,
+    store::CheckpointStore,
+};
+
+/// One settling.
+pub(super) struct Settling {
+    pub(super) program: Arc<JobProgram>,
+    pub(super) store: CheckpointStore,
+    pub(super) settings: Arc<ClusterSettings>,
+    /// Newest first: the first one that can be read counts.
+    pub(super) candidates: Vec<CheckpointId>,
+    /// Up to and including this one nothing may be left open.
+    pub(super) generation: Generation,
+    /// Those not swept, with their parallelism.
+    pub(super) generations: Vec<(Generation, u32)>,
+    /// Look into the snapshot files, not only for them.
+    pub(super) is_thorough: bool,
+    /// Ask the external systems whether the settings will do.
+    pub(super) is_first: bool,
+    /// The job had ended and is run again, so its output is repeated on purpose.
+    pub(super) is_again: bool,
+}
+
+impl Settling {
+    pub(super) async fn run(self) -> Result<Settled, Failure> {
+        self.settle().await.map_err(|error| Failure::from(&error))
+    }
+
+    async fn settle(self) -> Result<Settled> {
+        let (manifest, unreadable) = self.newest_readable().await?;
+        let manifest = manifest.map(Arc::new);
+        let swept = self.generation;
+        let settled = manifest.clone();
+        let reports = spawn_blocking(move || self.settle_sinks(settled.as_deref())).await;
+        let reports = reports.map_err(|error| Error::internal(format!("settling panicked: {error}")))??;
+        Ok(Settled { manifest, unreadable, reports, swept })
+    }
+
+    async fn newest_readable(&self) -> Result<(Option<Manifest>, Vec<String>)> {
+        let mut unreadable = Vec::new();
+        for &checkpoint in &self.candidates {
+            match self.store.load(checkpoint, self.is_thorough).await {
+                Ok(manifest) => return Ok((Some(manifest), unreadable)),
+                Err(error) if error.kind() == ErrorKind::State => {
+                    tracing::error!(checkpoint = checkpoint.0, %error, "a checkpoint cannot be read");
+                    unreadable.push(format!("checkpoint {checkpoint} cannot be read: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if unreadable.is_empty() {
+            return Ok((None, unreadable));
+        }
+        Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "{}; no other checkpoint is kept. Restore the files from a copy, or start from an empty checkpoint \
+                 directory",
+                unreadable.join("; ")
+            ),
+        ))
+    }
+
+    /// All sinks at once: each may wait for another system.
+    fn settle_sinks(&self, manifest: Option<&Manifest>) -> Result<Vec<SettleReport>> {
+        let nodes = self.program.graph.operators();
+        let sinks: Vec<_> =
+            nodes.filter(|(_, node)| matches!(node.role, OperatorRole::Sink(_))).map(|(id, node)| (id, &node.uid)).collect();
+        thread::scope(|scope| {
+            let settle = |(id, uid): &(flott_core::OperatorId, &OperatorUid)| self.settle_sink(*id, uid, manifest);
+            let threads: Vec<_> = sinks.iter().map(|sink| scope.spawn(move || settle(sink))).collect();
+            let joined = threads.into_iter().map(|thread| {
+                let joined = thread.join();
+                joined.unwrap_or_else(|_| Err(Error::internal("the settling of a sink panicked")))
+            });
+            // Wait for all before the first failure is reported: none may run on beside the next settling.
+            let results: Vec<Result<Option<SettleReport>>> = joined.collect();
+            results.into_iter().filter_map(Result::transpose).collect()
+        })
+    }
+
+    fn settle_sink(
+        &self,
+        id: flott_core::OperatorId,
+        uid: &OperatorUid,
+        manifest: Option<&Manifest>,
+    ) -> Result<Option<SettleReport>> {
+        let factory = self.program.operator(id);
+        let named = |error: Error| error.context(format!("sink {:?}", uid.as_str()));
+        if self.is_first {
+            let millis = |duration: std::time::Duration| duration.as_millis().try_into().unwrap_or(u64::MAX);
+            let settings = &self.settings;
+            factory
+                .check(millis(settings.checkpoint_interval), millis(settings.checkpoint_timeout))
+                .map_err(named)?;
+        }
+        let Some(mut settler) = factory.settler().map_err(named)? else {
+            return Ok(None);
+        };
+        let request = SettleRequest {
+            uid: uid.clone(),
+            checkpoint: manifest.map(|manifest| manifest.checkpoint),
+            committables: manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE)),
+            generations: self.generations.clone(),
+            allow_repeated_output: self.settings.allow_repeated_output || (self.is_again && manifest.is_none()),
+            accept_lost_output: self.settings.accept_lost_output,
+        };
+        settler.settle(&request).map(Some).map_err(named)
+    }
+}
+
+/// Reports by sink, in words.
+pub(super) fn lost_lines(reports: &[SettleReport]) -> (Vec<String>, u64) {
+    let lines = reports.iter().flat_map(|report| report.lost.iter().cloned()).collect();
+    (lines, reports.iter().map(|report| report.lost_records).sum())
+}
+
+/// Generations that are not swept.
+pub(super) fn unswept(generations: &BTreeMap<Generation, u32>, up_to: Generation) -> Vec<(Generation, u32)> {
+    generations.range(..=up_to).map(|(&generation, &parallelism)| (generation, parallelism)).collect()
+}

@@ -1,0 +1,186 @@
+//! The roles that a process can have.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flott_core::{Error, ErrorKind, Result, ResultExt};
+use flott_plan::ExecutionPlan;
+use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+
+use crate::{
+    jobmanager::{self, Entrance, JobManager},
+    launch::{JobLaunch, JobOutcome, TaskManagerOutcome},
+    progress::{JobEvent, ProgressListener},
+    rpc::connection::Stream,
+    settings::ClusterSettings,
+    taskmanager::{Member, Membership, serve_pipe},
+    termination::Termination,
+};
+
+/// Threads for control: few, but more than one, so that nothing waits for a long encoding.
+const CONTROL_THREADS: usize = 2;
+
+/// Bytes in the pipe of a local run.
+const PIPE_BYTES: usize = 256 * 1024;
+
+/// Runs the whole job in this process. Returns when it is over, or suspended by a signal.
+#[must_use]
+pub fn run_local(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> JobOutcome {
+    local(launch, progress).unwrap_or_else(JobOutcome::failed)
+}
+
+/// Runs a JobManager. Returns when the job is over, or suspended by a signal.
+#[must_use]
+pub fn run_jobmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> JobOutcome {
+    let run = || {
+        let runtime = runtime("control", CONTROL_THREADS)?;
+        if launch.settings.checkpoint_dir.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "a JobManager needs a checkpoint directory: `--checkpoint-dir file:///var/lib/flott/my-job`",
+            ));
+        }
+        let outcome = runtime.block_on(async {
+            let (program, plan) = build(&launch).await?;
+            let address = launch.settings.jobmanager_listen();
+            let context = format!("cannot listen on {address} for TaskManagers; choose another with `--listen`");
+            let listener = TcpListener::bind(&address).await.or_error(ErrorKind::Settings, &context)?;
+            let address = listener.local_addr().or_error(ErrorKind::Settings, &context)?;
+            let text = format!("JobManager of {:?} listens on {address}", launch.job_name);
+            progress.on_event(&JobEvent { is_warning: false, text });
+            let stop = launch.terminate.listen()?;
+            let jobmanager = JobManager {
+                job_name: launch.job_name,
+                build_id: launch.build_id,
+                parameters: launch.parameters,
+                settings: launch.settings,
+                progress,
+            };
+            jobmanager.run(program, plan, Entrance::Listener(listener), stop).await
+        });
+        runtime.shutdown_background();
+        outcome
+    };
+    run().unwrap_or_else(JobOutcome::failed)
+}
+
+/// Runs a TaskManager. Returns when the job is over, a signal came, or it cannot go on.
+#[must_use]
+pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> TaskManagerOutcome {
+    let run = || {
+        launch.settings.check()?;
+        if launch.settings.jobmanager.is_empty() {
+            let message = "a TaskManager needs to know whom to join: `--jobmanager HOST:PORT`";
+            return Err(Error::new(ErrorKind::Settings, message));
+        }
+        let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
+        let address = launch.settings.taskmanager_listen();
+        let exchange = network.block_on(ExchangeListener::bind(&address))?;
+        let text = format!("TaskManager: exchange on port {}, joins {}", exchange.port(), launch.settings.jobmanager);
+        progress.on_event(&JobEvent { is_warning: false, text });
+        let network_handle = network.handle().clone();
+        let outcome = control.block_on(async {
+            let stop = launch.terminate.listen()?;
+            let member =
+                Member::new(launch.build_id, launch.settings, launch.build_program, exchange, network_handle);
+            Ok(Membership::new(Arc::new(member)).run(stop).await)
+        });
+        control.shutdown_background();
+        network.shutdown_background();
+        outcome
+    };
+    run().unwrap_or_else(TaskManagerOutcome::Failed)
+}
+
+fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<JobOutcome> {
+    let temporary = TemporaryDirectory::instead_of(&mut launch.settings)?;
+    let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
+    let exchange = network.block_on(ExchangeListener::bind("127.0.0.1:0"))?;
+    let network_handle = network.handle().clone();
+    let outcome = control.block_on(async {
+        let (program, plan) = build(&launch).await?;
+        launch.settings.slots = plan.slots_needed();
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        let member = Member::new(
+            launch.build_id.clone(),
+            launch.settings.clone(),
+            Arc::clone(&launch.build_program),
+            exchange,
+            network_handle,
+        );
+        let (_never, unasked) = Termination::by_hand();
+        let tasks = tokio::spawn(serve_pipe(Arc::new(member), Box::new(theirs), unasked.listen()?));
+        let stop = launch.terminate.listen()?;
+        let jobmanager = JobManager {
+            job_name: launch.job_name,
+            build_id: launch.build_id,
+            parameters: launch.parameters,
+            settings: launch.settings,
+            progress,
+        };
+        let mut outcome =
+            jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn Stream>), stop).await?;
+        // The TaskManager of this process knows best why it could not go on.
+        if let Ok(TaskManagerOutcome::Failed(error)) = tasks.await
+            && error.kind() != ErrorKind::Unreachable
+        {
+            outcome.error.get_or_insert(error);
+        }
+        Ok(outcome)
+    });
+    control.shutdown_background();
+    network.shutdown_background();
+    drop(temporary);
+    outcome
+}
+
+/// Runs the user's `main`, which may block.
+async fn build(launch: &JobLaunch) -> Result<(JobProgram, ExecutionPlan)> {
+    let (build, parameters) = (Arc::clone(&launch.build_program), launch.parameters.clone());
+    let settings = launch.settings.clone();
+    let built = tokio::task::spawn_blocking(move || jobmanager::build(&*build, &parameters, &settings)).await;
+    built.unwrap_or_else(|error| Err(Error::user(format!("the job's `main` panicked: {error}"))))
+}
+
+fn runtime(name: &str, threads: usize) -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).enable_all();
+    builder.build().or_error(ErrorKind::Internal, "cannot start the runtime")
+}
+
+/// A checkpoint directory that nobody asked for: removed at the end.
+struct TemporaryDirectory(PathBuf);
+
+impl TemporaryDirectory {
+    fn instead_of(settings: &mut ClusterSettings) -> Result<Option<Self>> {
+        if !settings.checkpoint_dir.is_empty() {
+            return Ok(None);
+        }
+        let random = RandomState::new().hash_one(std::process::id());
+        let path = std::env::temp_dir().join(format!("flott-{}-{random:016x}", std::process::id()));
+        let context = format!("cannot create {}", path.display());
+        std::fs::create_dir_all(&path).or_error(ErrorKind::Settings, context)?;
+        settings.checkpoint_dir = path_text(&path)?;
+        Ok(Some(Self(path)))
+    }
+}
+
+fn path_text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::new(ErrorKind::Settings, format!("{} is not valid text", path.display())))
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove the temporary checkpoint directory");
+        }
+    }
+}

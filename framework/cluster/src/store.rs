@@ -1,0 +1,209 @@
+//! The job's checkpoint directory as the JobManager writes it: one change of the journal at a time.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use flott_control::{checkpoint::StoreFailure, job::History};
+use flott_core::{
+    CheckpointId, Error, ErrorKind, Generation, KeyGroupRange, OperatorUid, Result, source::Split,
+};
+use flott_state::storage::{AppendError, CheckpointStorage, JobRecord, Journal, Manifest, TerminalRecord};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Key groups that are read at a time when files are looked through.
+const GROUPS_AT_A_TIME: u32 = 64;
+
+/// Why something was not written.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    /// Another JobManager leads.
+    Conflict,
+    /// The storage failed.
+    Failed(Error),
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict => Self::Conflict,
+            AppendError::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<StoreError> for StoreFailure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::Conflict,
+            StoreError::Failed(error) => Self::Io(error.to_string()),
+        }
+    }
+}
+
+/// Journal and checkpoints of a job under this JobManager's reign.
+#[derive(Clone)]
+pub(crate) struct CheckpointStore {
+    storage: CheckpointStorage,
+    journal: Arc<Mutex<Journal>>,
+}
+
+/// What the checkpoint directory says of the job.
+pub(crate) enum Opened {
+    /// The job has ended; nothing was changed.
+    Ended(TerminalRecord),
+    /// This JobManager leads. `is_again`: the job had ended and begins from nothing.
+    Leading { store: CheckpointStore, record: JobRecord, is_again: bool },
+}
+
+impl CheckpointStore {
+    /// Takes over the directory at `url`. `new_run` names a run that begins from nothing.
+    ///
+    /// # Errors
+    /// When it cannot be used, is damaged, or belongs to another job.
+    pub(crate) async fn open(url: &str, job_name: &str, is_again_wanted: bool, new_run: String) -> Result<Opened> {
+        let storage = CheckpointStorage::open(url).await?;
+        let found = Journal::read(&storage).await?;
+        let owner = found.as_ref().map_or("", |record| record.job_name.as_str());
+        if !owner.is_empty() && owner != job_name {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                format!(
+                    "checkpoint_dir {url:?} belongs to job {owner:?}, not to {job_name:?}; one directory is one job: \
+                     choose another"
+                ),
+            ));
+        }
+        let terminal = found.and_then(|record| record.terminal);
+        let is_again = terminal.is_some() && is_again_wanted;
+        if let Some(terminal) = terminal.filter(|_| !is_again_wanted) {
+            return Ok(Opened::Ended(terminal));
+        }
+        let journal = Journal::lead(storage.clone(), |record| {
+            if is_again {
+                // What may be open in external systems stays known, and ids go on: nothing of the old run is mistaken
+                // for the new one's.
+                record.checkpoints.clear();
+                record.initial_splits.clear();
+                record.terminal = None;
+                record.run.clear();
+            }
+            if record.run.is_empty() {
+                record.run = new_run;
+            }
+            record.job_name = job_name.to_owned();
+        });
+        let journal = journal.await?;
+        let record = journal.record().clone();
+        let kept: BTreeSet<&str> = record.checkpoints.iter().map(|entry| entry.directory.as_str()).collect();
+        storage.discard_leftovers(&kept).await?;
+        let store = Self { storage, journal: Arc::new(Mutex::new(journal)) };
+        Ok(Opened::Leading { store, record, is_again })
+    }
+
+    pub(crate) async fn raise_generation(
+        &self,
+        generation: Generation,
+        unswept: Vec<(Generation, u32)>,
+    ) -> Result<(), StoreError> {
+        self.change(|record| {
+            record.generation = generation;
+            record.unswept = unswept;
+        })
+        .await
+    }
+
+    /// Keeps what the first look of an enumerator has found.
+    pub(crate) async fn keep_first_splits(&self, uid: OperatorUid, splits: Vec<Split>) -> Result<(), StoreError> {
+        self.change(|record| drop(record.initial_splits.insert(uid, splits))).await
+    }
+
+    /// Writes the manifest, and then makes the checkpoint count.
+    pub(crate) async fn store(&self, manifest: Manifest) -> Result<(), StoreError> {
+        let entry = self.storage.write_manifest(&manifest).await?;
+        self.change(|record| {
+            record.last_checkpoint = record.last_checkpoint.max(entry.checkpoint);
+            record.checkpoints.push(entry);
+        })
+        .await
+    }
+
+    /// Reads a checkpoint's manifest and makes sure that its files are there; `is_thorough`: and reads all of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] when it is not as it was written.
+    pub(crate) async fn load(&self, checkpoint: CheckpointId, is_thorough: bool) -> Result<Manifest> {
+        let entry = {
+            let journal = self.journal.lock().await;
+            let mut entries = journal.record().checkpoints.iter();
+            entries.find(|entry| entry.checkpoint == checkpoint).cloned()
+        };
+        let entry = entry.ok_or_else(|| {
+            Error::new(ErrorKind::State, format!("the journal does not know checkpoint {checkpoint}"))
+        })?;
+        let manifest = self.storage.read_manifest(&entry).await?;
+        self.storage.verify(&manifest).await?;
+        if is_thorough {
+            self.read_through(&manifest).await?;
+        }
+        Ok(manifest)
+    }
+
+    async fn read_through(&self, manifest: &Manifest) -> Result<()> {
+        let groups = u32::try_from(manifest.max_parallelism.groups()).unwrap_or(u32::MAX);
+        for operator in manifest.operators.iter().filter(|operator| !operator.files.is_empty()) {
+            for start in (0..groups).step_by(GROUPS_AT_A_TIME as usize) {
+                let range = KeyGroupRange { start, end: (start + GROUPS_AT_A_TIME).min(groups) };
+                self.storage.restore(manifest, &operator.uid, range).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes completed checkpoints: first from the journal, then their files.
+    pub(crate) async fn discard(&self, checkpoints: Vec<CheckpointId>) -> Result<(), StoreError> {
+        let mut directories = Vec::new();
+        self.change(|record| {
+            record.checkpoints.retain(|entry| {
+                let is_kept = !checkpoints.contains(&entry.checkpoint);
+                directories.extend((!is_kept).then(|| entry.directory.clone()));
+                is_kept
+            });
+        })
+        .await?;
+        for directory in directories {
+            self.storage.discard(&directory).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the files of a checkpoint that was not completed.
+    pub(crate) async fn discard_files(&self, directory: &str) -> Result<()> {
+        self.storage.discard(directory).await
+    }
+
+    /// The job has ended and must not be run again.
+    pub(crate) async fn end(&self, terminal: TerminalRecord) -> Result<(), StoreError> {
+        self.change(|record| record.terminal = Some(terminal)).await
+    }
+
+    async fn change(&self, change: impl FnOnce(&mut JobRecord)) -> Result<(), StoreError> {
+        let mut journal: MutexGuard<'_, Journal> = self.journal.lock().await;
+        let mut record = journal.record().clone();
+        change(&mut record);
+        Ok(journal.append(record).await?)
+    }
+}
+
+/// What the JobMaster has to know of earlier JobManagers.
+pub(crate) fn history(record: &JobRecord) -> History {
+    History {
+        completed: record.checkpoints.iter().map(|entry| entry.checkpoint).collect(),
+        last_checkpoint_id: record.last_checkpoint,
+        generation: record.generation,
+    }
+}

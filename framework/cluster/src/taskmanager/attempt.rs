@@ -1,0 +1,236 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use flott_control::TaskId;
+use flott_core::{
+    AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
+    sink::DeliveryGuarantee,
+};
+use flott_plan::{ExecutionPlan, OperatorRole};
+use flott_runtime::{
+    deployment::{SubtaskMetrics, TaskHandle},
+    exchange::ExchangeSession,
+    slot::SlotThread,
+    task::TaskCommand,
+};
+use tokio::sync::mpsc;
+
+use super::evidence::{Event, Prepared, send_from_thread};
+use crate::{progress::Counters, rpc::message::OperatorCounters};
+
+/// One attempt in this TaskManager, from the order to deploy until nothing of it is left.
+pub(super) struct Attempt {
+    id: AttemptId,
+    stage: Stage,
+    slots: Vec<SlotThread>,
+    slots_left: usize,
+    /// Snapshots that are being written: they hold producers and files.
+    snapshots_left: usize,
+    /// Set when it is cancelled: until then its tasks have to be gone.
+    deadline: Option<MonotonicTime>,
+    commits: Vec<Commit>,
+}
+
+enum Stage {
+    /// Orders wait until the tasks are there.
+    Preparing { orders: Vec<(TaskId, TaskCommand)> },
+    Running(Running),
+    Gone,
+}
+
+struct Running {
+    handles: BTreeMap<TaskId, TaskHandle>,
+    metrics: Vec<SubtaskMetrics>,
+    /// Closes the connections when the tasks have gone.
+    _exchange: ExchangeSession,
+}
+
+/// A task whose sinks are committing.
+struct Commit {
+    task: TaskId,
+    checkpoint: CheckpointId,
+    sinks: Vec<SubtaskMetrics>,
+}
+
+impl Attempt {
+    pub(super) fn new(id: AttemptId) -> Self {
+        Self {
+            id,
+            stage: Stage::Preparing { orders: Vec::new() },
+            slots: Vec::new(),
+            slots_left: 0,
+            snapshots_left: 0,
+            deadline: None,
+            commits: Vec::new(),
+        }
+    }
+
+    /// Starts the slot threads.
+    pub(super) fn start(
+        &mut self,
+        prepared: Prepared,
+        clock: &Arc<dyn Clock>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<()> {
+        let Prepared { tasks, exchange } = prepared;
+        let handles: BTreeMap<_, _> = tasks
+            .handles
+            .into_iter()
+            .map(|((vertex, subtask), handle)| (TaskId::new(vertex, subtask), handle))
+            .collect();
+        let running = Running { handles, metrics: tasks.metrics, _exchange: exchange };
+        let before = std::mem::replace(&mut self.stage, Stage::Running(running));
+        if let Stage::Preparing { orders } = before {
+            for (task, command) in orders {
+                self.order(task, command);
+            }
+        }
+        for (index, (waker, tasks)) in tasks.slots {
+            let (attempt, events) = (self.id, events.clone());
+            let on_stopped = move || send_from_thread(&events, Event::SlotStopped { attempt });
+            let slot =
+                SlotThread::spawn(format!("slot-{index}"), waker, tasks, Arc::clone(clock), on_stopped);
+            self.slots.push(slot.or_error(ErrorKind::Transient, "cannot start a slot's thread")?);
+            self.slots_left += 1;
+        }
+        Ok(())
+    }
+
+    /// It could not be prepared: nothing of it was started.
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Gone;
+    }
+
+    /// Tells a task. An order that comes before the tasks waits.
+    pub(super) fn order(&mut self, task: TaskId, command: TaskCommand) {
+        match &mut self.stage {
+            Stage::Preparing { orders } => orders.push((task, command)),
+            Stage::Running(running) => {
+                let is_sent = running.handles.get(&task).is_some_and(|handle| handle.send(command));
+                if !is_sent {
+                    tracing::debug!(attempt = self.id.0, %task, "a task does not take commands any more");
+                }
+            }
+            Stage::Gone => {}
+        }
+    }
+
+    /// Has the sources that run here inject barriers.
+    pub(super) fn trigger(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId) {
+        let sources = self.tasks(|task| plan.source_of(plan.vertex(task.vertex)).is_some());
+        for task in sources {
+            self.order(task, TaskCommand::TriggerCheckpoint(checkpoint));
+        }
+    }
+
+    /// Tells every task that a checkpoint is complete, and watches the sinks that commit.
+    pub(super) fn complete(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId) {
+        for task in self.tasks(|_| true) {
+            let sinks = self.committers(plan, task);
+            if !sinks.is_empty() {
+                self.commits.retain(|commit| commit.task != task);
+                self.commits.push(Commit { task, checkpoint, sinks });
+            }
+            self.order(task, TaskCommand::CheckpointComplete(checkpoint));
+        }
+    }
+
+    /// Tasks whose sinks have committed since the last call.
+    pub(super) fn take_committed(&mut self) -> Vec<(TaskId, CheckpointId)> {
+        let is_done = |commit: &mut Commit| {
+            let checkpoint = commit.checkpoint.0;
+            let has = |sink: &SubtaskMetrics| {
+                sink.metrics.committed_checkpoint.load(Ordering::Acquire) >= checkpoint
+            };
+            commit.sinks.iter().all(has)
+        };
+        let done = self.commits.extract_if(.., is_done);
+        done.map(|commit| (commit.task, commit.checkpoint)).collect()
+    }
+
+    pub(super) fn is_committing(&self) -> bool {
+        !self.commits.is_empty() && self.deadline.is_none()
+    }
+
+    /// Ends its tasks. Does not wait.
+    pub(super) fn cancel(&mut self, now: MonotonicTime, timeout: Duration) {
+        if self.deadline.is_none() {
+            self.deadline = Some(now + timeout);
+            self.slots.iter().for_each(SlotThread::cancel);
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Whether its tasks should have gone.
+    pub(super) fn is_overdue(&self, now: MonotonicTime) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now) && !self.is_gone()
+    }
+
+    pub(super) fn on_slot_stopped(&mut self) {
+        self.slots_left -= 1;
+    }
+
+    pub(super) fn on_snapshot_begun(&mut self) {
+        self.snapshots_left += 1;
+    }
+
+    pub(super) fn on_snapshot_ended(&mut self) {
+        self.snapshots_left -= 1;
+    }
+
+    /// Whether nothing of it runs here any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let has_begun = !matches!(self.stage, Stage::Preparing { .. });
+        has_begun && self.slots_left == 0 && self.snapshots_left == 0
+    }
+
+    /// What its operators have counted here.
+    pub(super) fn counters(&self) -> Vec<OperatorCounters> {
+        let Stage::Running(running) = &self.stage else {
+            return Vec::new();
+        };
+        let mut by_uid: BTreeMap<OperatorUid, OperatorCounters> = BTreeMap::new();
+        for subtask in &running.metrics {
+            let counted = by_uid.entry(subtask.uid.clone()).or_insert_with(|| OperatorCounters {
+                uid: subtask.uid.clone(),
+                counters: Counters::default(),
+                watermark: EventTime::MAX.0,
+            });
+            let metrics = &subtask.metrics;
+            counted.counters += Counters {
+                records_in: metrics.records_in.load(Ordering::Relaxed),
+                records_out: metrics.records_out.load(Ordering::Relaxed),
+                records_dropped: metrics.records_dropped.load(Ordering::Relaxed),
+            };
+            counted.watermark = counted.watermark.min(metrics.watermark.load(Ordering::Relaxed));
+        }
+        by_uid.into_values().collect()
+    }
+
+    fn tasks(&self, is_meant: impl Fn(TaskId) -> bool) -> Vec<TaskId> {
+        match &self.stage {
+            Stage::Running(running) => {
+                running.handles.keys().copied().filter(|&task| is_meant(task)).collect()
+            }
+            Stage::Preparing { .. } | Stage::Gone => Vec::new(),
+        }
+    }
+
+    fn committers(&self, plan: &ExecutionPlan, task: TaskId) -> Vec<SubtaskMetrics> {
+        let Stage::Running(running) = &self.stage else {
+            return Vec::new();
+        };
+        let exactly_once = OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce);
+        let operators = plan.vertex(task.vertex).operators.iter().map(|&id| plan.graph.operator(id));
+        let uids: Vec<_> = operators.filter(|node| node.role == exactly_once).map(|node| &node.uid).collect();
+        let is_meant =
+            |metrics: &&SubtaskMetrics| metrics.subtask == task.subtask && uids.contains(&&metrics.uid);
+        running.metrics.iter().filter(is_meant).cloned().collect()
+    }
+}

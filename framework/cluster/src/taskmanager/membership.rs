@@ -1,0 +1,110 @@
+//! Finds the JobManager, and finds it again.
+
+use std::{sync::Arc, time::Duration};
+
+use flott_core::{Error, ErrorKind};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Connection, Member,
+    handshake::{NotRegistered, Registration, register},
+    session::{Session, SessionEnd},
+};
+use crate::{launch::TaskManagerOutcome, rpc::connection::prepare, termination::StopRequests};
+
+const RETRY_DELAY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A TaskManager that joins the JobManager at an address, as often as needed.
+pub(crate) struct Membership {
+    member: Arc<Member>,
+    address: String,
+}
+
+impl Membership {
+    pub(crate) fn new(member: Arc<Member>) -> Self {
+        let address = member.settings.jobmanager.clone();
+        Self { member, address }
+    }
+
+    /// Runs until the job is over, a signal comes, or there is no JobManager for too long.
+    pub(crate) async fn run(self, mut stop: StopRequests) -> TaskManagerOutcome {
+        loop {
+            let registration = tokio::select! {
+                joined = self.join() => match joined {
+                    Ok(registration) => registration,
+                    Err(error) => return TaskManagerOutcome::Failed(error),
+                },
+                signal = stop.next() => return TaskManagerOutcome::Signalled(signal),
+            };
+            let epoch = registration.epoch;
+            match Session::run(Arc::clone(&self.member), registration, &mut stop).await {
+                SessionEnd::JobManagerGone(reason) => {
+                    tracing::warn!(epoch = epoch.0, reason, "the JobManager went away; waiting for it");
+                }
+                end => return outcome(end),
+            }
+        }
+    }
+
+    /// Registers, trying again until the time is up.
+    async fn join(&self) -> Result<Registration, Error> {
+        let wait = self.member.settings.jobmanager_timeout;
+        let clock = &self.member.clock;
+        let (since, mut delay) = (clock.now(), RETRY_DELAY_FIRST);
+        loop {
+            let error = match self.connect().await {
+                Ok(stream) => match register(&self.member, stream).await {
+                    Ok(registration) => return Ok(registration),
+                    Err(NotRegistered::Refused(error)) => return Err(error),
+                    Err(NotRegistered::Lost(error)) => error,
+                },
+                Err(error) => error,
+            };
+            if clock.now().since(since) + delay > wait {
+                return Err(Error::new(
+                    ErrorKind::Unreachable,
+                    format!(
+                        "no JobManager at {} within {wait:?}: {error}; check `--jobmanager`, and that it runs and \
+                         listens on an address that can be reached from here",
+                        self.address
+                    ),
+                ));
+            }
+            tracing::debug!(%error, address = self.address, "no JobManager yet");
+            sleep(delay).await;
+            delay = (delay * 2).min(RETRY_DELAY_MAX);
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await;
+        let stream = connecting.map_err(|_| Error::transient("no answer"))??;
+        prepare(&stream)?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// Runs a TaskManager over a pipe to a JobManager in the same process. There is no other JobManager to wait for.
+pub(crate) async fn serve_pipe(member: Arc<Member>, pipe: Connection, mut stop: StopRequests) -> TaskManagerOutcome {
+    match register(&member, pipe).await {
+        Ok(registration) => outcome(Session::run(member, registration, &mut stop).await),
+        Err(NotRegistered::Refused(error) | NotRegistered::Lost(error)) => TaskManagerOutcome::Failed(error),
+    }
+}
+
+fn outcome(end: SessionEnd) -> TaskManagerOutcome {
+    match end {
+        SessionEnd::JobOver(failure) => TaskManagerOutcome::JobOver(failure.map(Error::from)),
+        SessionEnd::Signalled(signal) => TaskManagerOutcome::Signalled(signal),
+        SessionEnd::Stuck(error) => TaskManagerOutcome::Failed(error),
+        SessionEnd::JobManagerGone(reason) => {
+            let message = format!("the JobManager went away: {reason}");
+            TaskManagerOutcome::Failed(Error::new(ErrorKind::Unreachable, message))
+        }
+    }
+}

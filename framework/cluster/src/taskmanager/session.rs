@@ -1,0 +1,350 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use flott_control::{Failure, TaskId};
+use flott_core::{AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result};
+use flott_runtime::{
+    program::TaskSnapshot,
+    task::{TaskCommand, TaskEvidence},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    Job, Member,
+    attempt::Attempt,
+    deploying::{self, NotPrepared},
+    evidence::{EVENTS_MAX, Event, Prepared},
+    handshake::Registration,
+    snapshots::SnapshotWriters,
+};
+use crate::{
+    ack::TaskAck,
+    launch::StopSignal,
+    rpc::{
+        connection::{Outbox, Reader, receive},
+        message::{Deploy, TaskNews, TaskOrder, ToJobManager, ToTaskManager},
+    },
+    termination::StopRequests,
+};
+
+/// How often committing sinks are looked at.
+const COMMIT_POLL: Duration = Duration::from_millis(2);
+
+/// How a registration ended.
+pub(super) enum SessionEnd {
+    /// The JobManager went away: another one may come.
+    JobManagerGone(String),
+    /// The job is over.
+    JobOver(Option<Failure>),
+    /// A signal asked this TaskManager to end.
+    Signalled(StopSignal),
+    /// User code does not stop: this process has to end.
+    Stuck(Error),
+}
+
+/// One registration with a JobManager. When it ends, nothing of it runs any more.
+pub(super) struct Session {
+    member: Arc<Member>,
+    job: Arc<Job>,
+    epoch: LeaderEpoch,
+    outbox: Option<Outbox<ToJobManager>>,
+    writing: JoinHandle<()>,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    events: mpsc::Sender<Event>,
+    snapshots: SnapshotWriters,
+    /// Set when it is to end, as soon as the last task has gone.
+    end: Option<SessionEnd>,
+}
+
+impl Session {
+    /// Runs until the registration ends.
+    pub(super) async fn run(
+        member: Arc<Member>,
+        registration: Registration,
+        stop: &mut StopRequests,
+    ) -> SessionEnd {
+        let Registration { epoch, job, reader, outbox, writing, .. } = registration;
+        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let reading = tokio::spawn(read(reader, epoch, events.clone()));
+        let snapshots = SnapshotWriters::new(Arc::clone(&job), events.clone());
+        let session = Self {
+            member,
+            job,
+            epoch,
+            outbox: Some(outbox),
+            writing,
+            attempts: BTreeMap::new(),
+            events,
+            snapshots,
+            end: None,
+        };
+        let end = session.serve(received, stop).await;
+        reading.abort();
+        end
+    }
+
+    async fn serve(mut self, mut events: mpsc::Receiver<Event>, stop: &mut StopRequests) -> SessionEnd {
+        let settings = &self.job.settings;
+        let (silence_max, period) = (settings.heartbeat_timeout, settings.heartbeat_interval);
+        let mut heartbeats = interval(period);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commits = interval(COMMIT_POLL);
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        while self.end.is_none() || !self.attempts.is_empty() {
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => {
+                    if matches!(event, Event::FromJobManager(_)) {
+                        heard = Instant::now();
+                    }
+                    self.on_event(event);
+                }
+                signal = stop.next() => self.on_signal(signal),
+                _ = commits.tick(), if self.attempts.values().any(Attempt::is_committing) => {
+                    self.report_commits();
+                }
+                _ = heartbeats.tick() => self.heartbeat(),
+                () = sleep_until(heard + silence_max), if self.end.is_none() => {
+                    self.leave(SessionEnd::JobManagerGone(format!("no heartbeat for {silence_max:?}")));
+                }
+            }
+            self.confirm_gone();
+        }
+        self.outbox = None;
+        let _ = self.writing.await;
+        self.end.unwrap_or(SessionEnd::JobManagerGone(String::new()))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::FromJobManager(message) => self.on_message(message),
+            Event::JobManagerGone { reason } => self.leave(SessionEnd::JobManagerGone(reason)),
+            Event::Prepared { attempt, result } => self.on_prepared(attempt, result),
+            Event::Evidence { attempt, task, evidence } => self.on_evidence(attempt, task, evidence),
+            Event::SlotStopped { attempt } => self.with(attempt, Attempt::on_slot_stopped),
+            Event::SnapshotWritten { attempt, task, checkpoint, result } => {
+                self.with(attempt, Attempt::on_snapshot_ended);
+                self.on_snapshot(attempt, task, checkpoint, result);
+            }
+            Event::PeerLost { attempt, error } => self.fail(attempt, &error),
+        }
+    }
+
+    fn on_message(&mut self, message: ToTaskManager) {
+        let job = Arc::clone(&self.job);
+        match message {
+            ToTaskManager::Heartbeat => {}
+            ToTaskManager::Deploy(deploy) => self.deploy(*deploy),
+            ToTaskManager::Cancel { attempt } => self.cancel(attempt),
+            ToTaskManager::ToTask { attempt, task, order } => {
+                self.with(attempt, |attempt| attempt.order(task, command(order)));
+            }
+            ToTaskManager::TriggerCheckpoint { attempt, checkpoint } => {
+                self.with(attempt, |attempt| attempt.trigger(&job.plan, checkpoint));
+            }
+            ToTaskManager::CheckpointComplete { attempt, checkpoint } => {
+                self.with(attempt, |attempt| attempt.complete(&job.plan, checkpoint));
+            }
+            ToTaskManager::JobOver { failure } => self.leave(SessionEnd::JobOver(failure)),
+            ToTaskManager::Leave { reason } => self.leave(SessionEnd::JobManagerGone(reason)),
+        }
+    }
+
+    fn deploy(&mut self, deploy: Deploy) {
+        let id = deploy.attempt;
+        tracing::info!(attempt = id.0, restored = deploy.restore.as_ref().map(|manifest| manifest.checkpoint.0), "deploying tasks");
+        self.attempts.insert(id, Attempt::new(id));
+        let (member, job, events) = (Arc::clone(&self.member), Arc::clone(&self.job), self.events.clone());
+        let epoch = self.epoch.0;
+        tokio::spawn(async move {
+            let result = deploying::prepare(member, job, epoch, deploy, events.clone()).await;
+            let _ = events.send(Event::Prepared { attempt: id, result }).await;
+        });
+    }
+
+    fn on_prepared(&mut self, id: AttemptId, result: Result<Prepared, NotPrepared>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let error = match result {
+            Ok(prepared) if !attempt.is_cancelled() => {
+                match attempt.start(prepared, &self.member.clock, &self.events) {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
+            Ok(prepared) => {
+                attempt.give_up();
+                // Dropping operators may block on what they hold.
+                tokio::task::spawn_blocking(move || drop(prepared));
+                return;
+            }
+            Err(NotPrepared::Failed(error)) => {
+                attempt.give_up();
+                error
+            }
+            Err(NotPrepared::Damaged(error)) => {
+                attempt.give_up();
+                self.send(ToJobManager::SnapshotDamaged { attempt: id });
+                error.with_kind(ErrorKind::Transient)
+            }
+        };
+        self.fail(id, &error);
+        self.cancel(id);
+    }
+
+    fn on_evidence(&mut self, attempt: AttemptId, task: TaskId, evidence: TaskEvidence) {
+        match evidence {
+            TaskEvidence::Running => self.tell(attempt, task, TaskNews::Running),
+            TaskEvidence::Ended => self.tell(attempt, task, TaskNews::Ended),
+            TaskEvidence::Failed(error) => {
+                self.tell(attempt, task, TaskNews::Failed { failure: Failure::from(&error) });
+            }
+            TaskEvidence::Snapshot(snapshot) => self.write_snapshot(attempt, task, snapshot),
+        }
+    }
+
+    fn write_snapshot(&mut self, attempt: AttemptId, task: TaskId, snapshot: TaskSnapshot) {
+        self.with(attempt, Attempt::on_snapshot_begun);
+        self.snapshots.write(attempt, task, snapshot);
+    }
+
+    fn on_snapshot(
+        &mut self,
+        attempt: AttemptId,
+        task: TaskId,
+        checkpoint: CheckpointId,
+        result: Result<TaskAck, Failure>,
+    ) {
+        let news = match result {
+            Ok(ack) => TaskNews::Acked { checkpoint, ack },
+            Err(failure) => TaskNews::Declined { checkpoint, reason: failure.message },
+        };
+        self.tell(attempt, task, news);
+    }
+
+    fn report_commits(&mut self) {
+        let mut committed = Vec::new();
+        for (&id, attempt) in &mut self.attempts {
+            committed.extend(attempt.take_committed().into_iter().map(|(task, checkpoint)| (id, task, checkpoint)));
+        }
+        for (id, task, checkpoint) in committed {
+            self.tell(id, task, TaskNews::Committed { checkpoint });
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        let now = self.member.clock.now();
+        if let Some((id, _)) = self.attempts.iter().find(|(_, attempt)| attempt.is_overdue(now)) {
+            let timeout = self.job.settings.cancel_timeout;
+            let message = format!(
+                "user code of attempt {id} did not stop within {timeout:?}; this process has to end to be rid of it. \
+                 Operators and connectors must not block: look at what its slot threads wait for"
+            );
+            self.attempts.clear();
+            self.end = Some(SessionEnd::Stuck(Error::user(message)));
+            return;
+        }
+        let newest = self.attempts.iter().next_back();
+        let (attempt, counters) =
+            newest.map_or((None, Vec::new()), |(&id, attempt)| (Some(id), attempt.counters()));
+        self.send(ToJobManager::Heartbeat { attempt, counters });
+    }
+
+    fn on_signal(&mut self, signal: StopSignal) {
+        tracing::info!(?signal, "asked to end");
+        if matches!(self.end, Some(SessionEnd::Signalled(_))) {
+            // Asked twice: go at once, whatever still runs.
+            self.attempts.clear();
+            return;
+        }
+        self.send(ToJobManager::Draining);
+        self.leave(SessionEnd::Signalled(signal));
+    }
+
+    /// Ends all tasks, and then the session.
+    fn leave(&mut self, end: SessionEnd) {
+        self.heartbeat();
+        if self.end.is_none() {
+            self.end = Some(end);
+        }
+        let (now, timeout) = (self.member.clock.now(), self.job.settings.cancel_timeout);
+        self.attempts.values_mut().for_each(|attempt| attempt.cancel(now, timeout));
+    }
+
+    fn cancel(&mut self, id: AttemptId) {
+        let (now, timeout) = (self.member.clock.now(), self.job.settings.cancel_timeout);
+        match self.attempts.get_mut(&id) {
+            Some(attempt) => attempt.cancel(now, timeout),
+            None => self.send(ToJobManager::AttemptGone { attempt: id }),
+        }
+    }
+
+    fn confirm_gone(&mut self) {
+        let is_gone = |attempt: &Attempt| attempt.is_cancelled() && attempt.is_gone();
+        let gone: Vec<_> =
+            self.attempts.iter().filter(|(_, attempt)| is_gone(attempt)).map(|(&id, _)| id).collect();
+        for attempt in gone {
+            self.attempts.remove(&attempt);
+            tracing::debug!(attempt = attempt.0, "nothing of the attempt runs here any more");
+            self.send(ToJobManager::AttemptGone { attempt });
+        }
+    }
+
+    fn fail(&mut self, attempt: AttemptId, error: &Error) {
+        if self.attempts.get(&attempt).is_some_and(|attempt| !attempt.is_cancelled()) {
+            tracing::warn!(attempt = attempt.0, %error, "the attempt cannot go on");
+            self.send(ToJobManager::AttemptFailed { attempt, failure: Failure::from(error) });
+        }
+    }
+
+    fn tell(&mut self, attempt: AttemptId, task: TaskId, news: TaskNews) {
+        self.send(ToJobManager::Task { attempt, task, news });
+    }
+
+    fn with(&mut self, attempt: AttemptId, run: impl FnOnce(&mut Attempt)) {
+        match self.attempts.get_mut(&attempt) {
+            Some(attempt) => run(attempt),
+            None => tracing::debug!(attempt = attempt.0, "ignored news of an attempt that is over"),
+        }
+    }
+
+    fn send(&mut self, message: ToJobManager) {
+        let sent = self.outbox.as_ref().map_or(Ok(()), |outbox| outbox.send(message));
+        if let Err(error) = sent {
+            tracing::debug!(%error, "cannot tell the JobManager");
+            self.outbox = None;
+            self.leave(SessionEnd::JobManagerGone(error.to_string()));
+        }
+    }
+}
+
+fn command(order: TaskOrder) -> TaskCommand {
+    match order {
+        TaskOrder::NoMoreSplits => TaskCommand::NoMoreSplits,
+        TaskOrder::AddSplits(splits) => {
+            let splits = splits.into_iter();
+            let splits = splits.map(|split| flott_core::source::Split { id: split.id, state: split.payload });
+            TaskCommand::AddSplits(splits.collect())
+        }
+    }
+}
+
+async fn read(mut reader: Reader, epoch: LeaderEpoch, events: mpsc::Sender<Event>) {
+    let reason = loop {
+        match receive(&mut reader, epoch).await {
+            Ok(Some(message)) => {
+                if events.send(Event::FromJobManager(message)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break "it closed the connection".to_owned(),
+            Err(error) => break error.to_string(),
+        }
+    };
+    let _ = events.send(Event::JobManagerGone { reason }).await;
+}
