@@ -20,7 +20,8 @@ mod termination;
 pub use flott_control::job::JobStatus;
 pub use launch::{BuildProgram, JobLaunch, JobOutcome, OutcomeStatus, StopSignal, TaskManagerOutcome};
 pub use progress::{
-    CheckpointProgress, Counters, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener, Silent,
+    CheckpointProgress, Counters, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener,
+    Silent,
 };
 pub use roles::{run_jobmanager, run_local, run_taskmanager};
 pub use settings::{ClusterSettings, JOBMANAGER_PORT};

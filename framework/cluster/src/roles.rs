@@ -50,7 +50,8 @@ pub fn run_jobmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) ->
         let outcome = runtime.block_on(async {
             let (program, plan) = build(&launch).await?;
             let address = launch.settings.jobmanager_listen();
-            let context = format!("cannot listen on {address} for TaskManagers; choose another with `--listen`");
+            let context =
+                format!("cannot listen on {address} for TaskManagers; choose another with `--listen`");
             let listener = TcpListener::bind(&address).await.or_error(ErrorKind::Settings, &context)?;
             let address = listener.local_addr().or_error(ErrorKind::Settings, &context)?;
             let text = format!("JobManager of {:?} listens on {address}", launch.job_name);
@@ -83,7 +84,11 @@ pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -
         let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
         let address = launch.settings.taskmanager_listen();
         let exchange = network.block_on(ExchangeListener::bind(&address))?;
-        let text = format!("TaskManager: exchange on port {}, joins {}", exchange.port(), launch.settings.jobmanager);
+        let text = format!(
+            "TaskManager: exchange on port {}, joins {}",
+            exchange.port(),
+            launch.settings.jobmanager
+        );
         progress.on_event(&JobEvent { is_warning: false, text });
         let network_handle = network.handle().clone();
         let outcome = control.block_on(async {

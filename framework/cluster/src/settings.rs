@@ -197,8 +197,9 @@ mod duration {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("{text:?} is no duration such as 500ms, 1s or 10m: {error}")))
+        humantime::parse_duration(&text).map_err(|error| {
+            D::Error::custom(format!("{text:?} is no duration such as 500ms, 1s or 10m: {error}"))
+        })
     }
 }
 
@@ -208,7 +209,8 @@ mod tests {
 
     #[test]
     fn settings_travel_as_json_and_unknown_keys_are_errors() {
-        let settings = ClusterSettings { checkpoint_interval: Duration::from_millis(250), ..Default::default() };
+        let settings =
+            ClusterSettings { checkpoint_interval: Duration::from_millis(250), ..Default::default() };
         let text = serde_json::to_string(&settings).unwrap();
         assert!(text.contains("\"checkpoint_interval\":\"250ms\""), "{text}");
         assert_eq!(serde_json::from_str::<ClusterSettings>(&text).unwrap(), settings);

@@ -65,7 +65,12 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// When it cannot be used, is damaged, or belongs to another job.
-    pub(crate) async fn open(url: &str, job_name: &str, is_again_wanted: bool, new_run: String) -> Result<Opened> {
+    pub(crate) async fn open(
+        url: &str,
+        job_name: &str,
+        is_again_wanted: bool,
+        new_run: String,
+    ) -> Result<Opened> {
         let storage = CheckpointStorage::open(url).await?;
         let found = Journal::read(&storage).await?;
         let owner = found.as_ref().map_or("", |record| record.job_name.as_str());
@@ -118,7 +123,11 @@ impl CheckpointStore {
     }
 
     /// Keeps what the first look of an enumerator has found.
-    pub(crate) async fn keep_first_splits(&self, uid: OperatorUid, splits: Vec<Split>) -> Result<(), StoreError> {
+    pub(crate) async fn keep_first_splits(
+        &self,
+        uid: OperatorUid,
+        splits: Vec<Split>,
+    ) -> Result<(), StoreError> {
         self.change(|record| drop(record.initial_splits.insert(uid, splits))).await
     }
 

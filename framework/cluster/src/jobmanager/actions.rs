@@ -11,8 +11,8 @@ use flott_control::{
     slots::SlotAssignment,
     splits::{EnumeratorSnapshot, Split},
 };
-use flott_core::{AttemptId, CheckpointId, SubtaskIndex, TaskManagerId, VertexId};
 use flott_core::Generation;
+use flott_core::{AttemptId, CheckpointId, SubtaskIndex, TaskManagerId, VertexId};
 use flott_state::storage::{CheckpointDirectory, Manifest};
 
 use super::{
@@ -86,8 +86,11 @@ impl Driver {
                 self.report.warn(format!("{failure}; restarting {from}{when}"));
             }
             Action::StepDown => {
-                self.ending =
-                    Some(Ending { status: flott_control::job::JobStatus::Suspended, failure: None, is_deposed: true });
+                self.ending = Some(Ending {
+                    status: flott_control::job::JobStatus::Suspended,
+                    failure: None,
+                    is_deposed: true,
+                });
             }
             Action::FinishJob { status, failure } => {
                 self.ending = Some(Ending { status, failure, is_deposed: false });
@@ -145,7 +148,8 @@ impl Driver {
         let manifest = self.manifest_without_lists(restore);
         let from = restore.map_or("from the beginning".into(), |id| format!("from checkpoint {id}"));
         let count = locations.len();
-        self.report.note(format!("deploying attempt {attempt} {from} to {count} slots, generation {generation}"));
+        self.report
+            .note(format!("deploying attempt {attempt} {from} to {count} slots, generation {generation}"));
         for (id, me) in index_of {
             let deploy = Deploy {
                 attempt,

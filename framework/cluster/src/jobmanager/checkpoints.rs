@@ -67,8 +67,7 @@ pub(super) fn restored(plan: &ExecutionPlan, manifest: &Manifest) -> Result<Rest
         let splits = splits.collect::<Result<Vec<_>>>();
         let splits = splits.map_err(|error| error.context(format!("source {:?}", uid.as_str())))?;
         let enumerator = manifest.enumerators.get(uid).cloned().unwrap_or_default();
-        let enumerator =
-            EnumeratorSnapshot { known: enumerator.known, is_complete: enumerator.is_complete };
+        let enumerator = EnumeratorSnapshot { known: enumerator.known, is_complete: enumerator.is_complete };
         sources.insert(vertex.id, RestoredSource { enumerator, splits });
     }
     Ok(RestoredCheckpoint { checkpoint: manifest.checkpoint, is_final: manifest.is_final, sources })
@@ -87,7 +86,8 @@ fn check(plan: &ExecutionPlan, manifest: &Manifest) -> Result<()> {
     }
     for operator in &manifest.operators {
         let uid = &operator.uid;
-        let has_state = !operator.files.is_empty() || operator.lists.iter().any(|list| !list.items.is_empty());
+        let has_state =
+            !operator.files.is_empty() || operator.lists.iter().any(|list| !list.items.is_empty());
         if has_state && !plan.graph.operators.iter().any(|node| node.uid == *uid) {
             return refuse(format!(
                 "checkpoint {checkpoint} holds state of operator {:?}, which the job does not have; give the operator \

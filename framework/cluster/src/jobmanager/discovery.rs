@@ -29,7 +29,12 @@ pub(super) struct Search {
 
 impl Search {
     /// Looks until there is nothing more to find.
-    pub(super) async fn run(self, program: Arc<JobProgram>, store: CheckpointStore, events: mpsc::Sender<Event>) {
+    pub(super) async fn run(
+        self,
+        program: Arc<JobProgram>,
+        store: CheckpointStore,
+        events: mpsc::Sender<Event>,
+    ) {
         let vertex = self.vertex;
         let event = match self.search(program, store, &events).await {
             Ok(true) => Event::DiscoveryEnded { vertex },

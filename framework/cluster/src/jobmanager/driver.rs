@@ -9,8 +9,8 @@ use flott_control::{
     job::{Fact, JobMaster, JobStatus},
 };
 use flott_core::{
-    AttemptId, CheckpointId, Clock, ErrorKind, Generation, LeaderEpoch, MonotonicTime, OperatorUid, SubtaskIndex,
-    TaskManagerId, source::Split,
+    AttemptId, CheckpointId, Clock, ErrorKind, Generation, LeaderEpoch, MonotonicTime, OperatorUid,
+    SubtaskIndex, TaskManagerId, source::Split,
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
@@ -95,7 +95,11 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Runs until the job is over for this JobManager.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: StopRequests) -> (Self, Ending) {
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut stop: StopRequests,
+    ) -> (Self, Ending) {
         let mut heartbeats = interval(self.settings.heartbeat_interval);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = interval(PROGRESS_INTERVAL);
@@ -170,7 +174,9 @@ impl Driver {
             Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
             Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
             Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
-            Event::DiscoveryFailed { vertex, failure } => self.feed(Fact::DiscoveryFailed { vertex, failure }),
+            Event::DiscoveryFailed { vertex, failure } => {
+                self.feed(Fact::DiscoveryFailed { vertex, failure })
+            }
             Event::Deposed => self.feed(Fact::Deposed),
         }
     }
@@ -179,7 +185,8 @@ impl Driver {
         let Newcomer { slots, exchange_address, reader, outbox, writing } = newcomer;
         self.last_peer = self.last_peer.next();
         let id = self.last_peer;
-        self.report.note(format!("TaskManager {id} joined with {slots} slots, exchange at {exchange_address}"));
+        self.report
+            .note(format!("TaskManager {id} joined with {slots} slots, exchange at {exchange_address}"));
         let reading = tokio::spawn(members::listen(id, self.epoch, reader, self.events.clone()));
         self.peers.insert(id, Peer { exchange_address, outbox, reading, writing });
         self.feed(Fact::TaskManagerRegistered { task_manager: id, slots });
@@ -264,7 +271,8 @@ impl Driver {
         let Settled { manifest, unreadable, reports, swept } = settled;
         self.report.on_settled(&reports);
         for line in unreadable {
-            let fallback = manifest.as_ref().map_or_else(String::new, |manifest| manifest.checkpoint.to_string());
+            let fallback =
+                manifest.as_ref().map_or_else(String::new, |manifest| manifest.checkpoint.to_string());
             self.report.warn(format!("{line}; going back to checkpoint {fallback}"));
         }
         let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
@@ -295,7 +303,8 @@ impl Driver {
     fn on_signal(&mut self, signal: StopSignal) {
         let is_again = self.signal.replace(signal).is_some();
         if is_again {
-            self.report.note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
+            self.report
+                .note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
             self.feed(Fact::CancelRequested);
         } else {
             self.report.note("asked to end: taking a last checkpoint; ask again to end at once");
@@ -334,17 +343,23 @@ impl Driver {
     async fn say_farewell(&mut self, ending: &Ending, events: &mut mpsc::Receiver<Event>) {
         let is_over = ending.status.is_globally_terminal();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.send(id, if is_over {
-                let failure = ending.failure.clone().filter(|_| ending.status == JobStatus::Failed);
-                ToTaskManager::JobOver { failure }
-            } else {
-                ToTaskManager::Leave { reason: "the JobManager ends".into() }
-            });
+            self.send(
+                id,
+                if is_over {
+                    let failure = ending.failure.clone().filter(|_| ending.status == JobStatus::Failed);
+                    ToTaskManager::JobOver { failure }
+                } else {
+                    ToTaskManager::Leave { reason: "the JobManager ends".into() }
+                },
+            );
         }
         let closing = timeout(FAREWELL_TIMEOUT, async {
             while !self.peers.is_empty() {
                 match events.recv().await {
-                    Some(Event::FromTaskManager { id, message: ToJobManager::Heartbeat { attempt, counters } }) => {
+                    Some(Event::FromTaskManager {
+                        id,
+                        message: ToJobManager::Heartbeat { attempt, counters },
+                    }) => {
                         self.report.on_counters(id, attempt, counters);
                     }
                     Some(Event::TaskManagerGone { id, .. }) => self.disconnect(id),

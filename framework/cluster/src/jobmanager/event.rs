@@ -6,10 +6,7 @@ use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::Settle
 use flott_state::storage::Manifest;
 
 use super::members::Newcomer;
-use crate::{
-    rpc::message::ToJobManager,
-    store::StoreError,
-};
+use crate::{rpc::message::ToJobManager, store::StoreError};
 
 /// Events that wait for the driver at most. Who has more to say waits: TCP holds back the TaskManagers.
 pub(super) const EVENTS_MAX: usize = 4096;
@@ -18,14 +15,36 @@ pub(super) const EVENTS_MAX: usize = 4096;
 pub(super) enum Event {
     /// A TaskManager with the same program.
     Joined(Box<Newcomer>),
-    FromTaskManager { id: TaskManagerId, message: ToJobManager },
-    TaskManagerGone { id: TaskManagerId, reason: String },
-    GenerationRaised { generation: Generation, result: Result<(), StoreError> },
-    Settled { result: Result<Settled, Failure> },
-    CheckpointStored { checkpoint: CheckpointId, result: Result<(), StoreError> },
-    SplitsFound { vertex: VertexId, splits: Vec<Split> },
-    DiscoveryEnded { vertex: VertexId },
-    DiscoveryFailed { vertex: VertexId, failure: Failure },
+    FromTaskManager {
+        id: TaskManagerId,
+        message: ToJobManager,
+    },
+    TaskManagerGone {
+        id: TaskManagerId,
+        reason: String,
+    },
+    GenerationRaised {
+        generation: Generation,
+        result: Result<(), StoreError>,
+    },
+    Settled {
+        result: Result<Settled, Failure>,
+    },
+    CheckpointStored {
+        checkpoint: CheckpointId,
+        result: Result<(), StoreError>,
+    },
+    SplitsFound {
+        vertex: VertexId,
+        splits: Vec<Split>,
+    },
+    DiscoveryEnded {
+        vertex: VertexId,
+    },
+    DiscoveryFailed {
+        vertex: VertexId,
+        failure: Failure,
+    },
     Deposed,
 }
 

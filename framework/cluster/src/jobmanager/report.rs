@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use flott_control::job::JobStatus;
-use flott_core::{AttemptId, CheckpointId, EventTime, MonotonicTime, OperatorUid, TaskManagerId, sink::SettleReport};
+use flott_core::{
+    AttemptId, CheckpointId, EventTime, MonotonicTime, OperatorUid, TaskManagerId, sink::SettleReport,
+};
 
 use super::settling::lost_lines;
 use crate::{
@@ -116,7 +118,11 @@ impl Report {
         let duration = now.since(triggered);
         self.checkpoint = Some(CheckpointProgress { id: checkpoint, duration, bytes });
         self.checkpoints += 1;
-        self.note(format!("checkpoint {checkpoint} complete in {} ms, {}", duration.as_millis(), size(bytes)));
+        self.note(format!(
+            "checkpoint {checkpoint} complete in {} ms, {}",
+            duration.as_millis(),
+            size(bytes)
+        ));
     }
 
     pub(super) fn on_aborted(&mut self, checkpoint: CheckpointId, reason: &str) {

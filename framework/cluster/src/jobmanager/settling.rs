@@ -13,10 +13,7 @@ use flott_state::storage::Manifest;
 use tokio::task::spawn_blocking;
 
 use super::event::Settled;
-use crate::{
-    settings::ClusterSettings,
-    store::CheckpointStore,
-};
+use crate::{settings::ClusterSettings, store::CheckpointStore};
 
 /// One settling.
 pub(super) struct Settling {
@@ -80,10 +77,13 @@ impl Settling {
     /// All sinks at once: each may wait for another system.
     fn settle_sinks(&self, manifest: Option<&Manifest>) -> Result<Vec<SettleReport>> {
         let nodes = self.program.graph.operators();
-        let sinks: Vec<_> =
-            nodes.filter(|(_, node)| matches!(node.role, OperatorRole::Sink(_))).map(|(id, node)| (id, &node.uid)).collect();
+        let sinks: Vec<_> = nodes
+            .filter(|(_, node)| matches!(node.role, OperatorRole::Sink(_)))
+            .map(|(id, node)| (id, &node.uid))
+            .collect();
         thread::scope(|scope| {
-            let settle = |(id, uid): &(flott_core::OperatorId, &OperatorUid)| self.settle_sink(*id, uid, manifest);
+            let settle =
+                |(id, uid): &(flott_core::OperatorId, &OperatorUid)| self.settle_sink(*id, uid, manifest);
             let threads: Vec<_> = sinks.iter().map(|sink| scope.spawn(move || settle(sink))).collect();
             let joined = threads.into_iter().map(|thread| {
                 let joined = thread.join();
@@ -116,9 +116,11 @@ impl Settling {
         let request = SettleRequest {
             uid: uid.clone(),
             checkpoint: manifest.map(|manifest| manifest.checkpoint),
-            committables: manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE)),
+            committables: manifest
+                .map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE)),
             generations: self.generations.clone(),
-            allow_repeated_output: self.settings.allow_repeated_output || (self.is_again && manifest.is_none()),
+            allow_repeated_output: self.settings.allow_repeated_output
+                || (self.is_again && manifest.is_none()),
             accept_lost_output: self.settings.accept_lost_output,
         };
         settler.settle(&request).map(Some).map_err(named)

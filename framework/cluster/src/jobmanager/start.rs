@@ -10,12 +10,7 @@ use flott_core::{Clock, Error, ErrorKind, Result, ResultExt, SystemClock, TaskMa
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
 use flott_state::storage::{JobRecord, TerminalRecord};
-use tokio::{
-    net::TcpListener,
-    sync::mpsc,
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::sleep};
 
 use super::{
     driver::{Driver, Ending},
@@ -68,7 +63,8 @@ impl JobManager {
     ) -> Result<JobOutcome> {
         let run = new_run();
         let settings = &self.settings;
-        let opened = CheckpointStore::open(&settings.checkpoint_dir, &self.job_name, settings.again, run).await?;
+        let opened =
+            CheckpointStore::open(&settings.checkpoint_dir, &self.job_name, settings.again, run).await?;
         let (store, record, is_again) = match opened {
             store::Opened::Ended(terminal) => return Ok(already_ended(terminal)),
             store::Opened::Leading { store, record, is_again } => (store, record, is_again),
@@ -76,7 +72,9 @@ impl JobManager {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let reception = Arc::new(self.reception(&program, &record)?);
         let entering = match entrance {
-            Entrance::Listener(listener) => tokio::spawn(members::accept(listener, reception, events.clone())),
+            Entrance::Listener(listener) => {
+                tokio::spawn(members::accept(listener, reception, events.clone()))
+            }
             Entrance::Pipe(pipe) => tokio::spawn(members::take_pipe(pipe, reception, events.clone())),
         };
         let driver = self.driver(program, plan, store, record, is_again, events);
@@ -115,7 +113,8 @@ impl JobManager {
     ) -> Driver {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let seed = RandomState::new().hash_one(record.epoch);
-        let master = JobMaster::new(self.settings.job_settings(), outline(&plan), store::history(&record), seed);
+        let master =
+            JobMaster::new(self.settings.job_settings(), outline(&plan), store::history(&record), seed);
         let uids = plan.graph.operators.iter().map(|node| node.uid.clone()).collect();
         Driver {
             program: Arc::new(program),

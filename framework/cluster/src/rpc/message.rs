@@ -1,9 +1,7 @@
 //! The messages.
 
 use flott_control::{Failure, TaskId, splits::Split};
-use flott_core::{
-    AttemptId, CheckpointId, Generation, LeaderEpoch, OperatorUid,
-};
+use flott_core::{AttemptId, CheckpointId, Generation, LeaderEpoch, OperatorUid};
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};
 
@@ -55,17 +53,33 @@ pub(crate) enum ToJobManager {
     /// Its program is the same: it may get tasks from now on.
     Registered,
     /// Its program is another: it leaves.
-    Mismatch { reason: String },
-    Heartbeat { attempt: Option<AttemptId>, counters: Vec<OperatorCounters> },
+    Mismatch {
+        reason: String,
+    },
+    Heartbeat {
+        attempt: Option<AttemptId>,
+        counters: Vec<OperatorCounters>,
+    },
     /// It wants to leave: no more tasks.
     Draining,
-    Task { attempt: AttemptId, task: TaskId, news: TaskNews },
+    Task {
+        attempt: AttemptId,
+        task: TaskId,
+        news: TaskNews,
+    },
     /// The attempt cannot go on here, whatever the task.
-    AttemptFailed { attempt: AttemptId, failure: Failure },
+    AttemptFailed {
+        attempt: AttemptId,
+        failure: Failure,
+    },
     /// A file of the checkpoint cannot be read. The failure of the attempt follows.
-    SnapshotDamaged { attempt: AttemptId },
+    SnapshotDamaged {
+        attempt: AttemptId,
+    },
     /// Nothing of the attempt runs here any more.
-    AttemptGone { attempt: AttemptId },
+    AttemptGone {
+        attempt: AttemptId,
+    },
 }
 
 /// News of one task.
@@ -93,14 +107,30 @@ pub(crate) struct OperatorCounters {
 pub(crate) enum ToTaskManager {
     Heartbeat,
     Deploy(Box<Deploy>),
-    Cancel { attempt: AttemptId },
-    ToTask { attempt: AttemptId, task: TaskId, order: TaskOrder },
-    TriggerCheckpoint { attempt: AttemptId, checkpoint: CheckpointId },
-    CheckpointComplete { attempt: AttemptId, checkpoint: CheckpointId },
+    Cancel {
+        attempt: AttemptId,
+    },
+    ToTask {
+        attempt: AttemptId,
+        task: TaskId,
+        order: TaskOrder,
+    },
+    TriggerCheckpoint {
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    },
+    CheckpointComplete {
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    },
     /// The job is over. With a failure: it failed.
-    JobOver { failure: Option<Failure> },
+    JobOver {
+        failure: Option<Failure>,
+    },
     /// This JobManager goes, the job does not: wait for another.
-    Leave { reason: String },
+    Leave {
+        reason: String,
+    },
 }
 
 /// What one task is told.

@@ -36,7 +36,9 @@ pub(super) struct Attempt {
 
 enum Stage {
     /// Orders wait until the tasks are there.
-    Preparing { orders: Vec<(TaskId, TaskCommand)> },
+    Preparing {
+        orders: Vec<(TaskId, TaskCommand)>,
+    },
     Running(Running),
     Gone,
 }

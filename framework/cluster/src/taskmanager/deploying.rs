@@ -43,8 +43,8 @@ pub(super) async fn prepare(
     let listener = SessionListener { attempt, events: events.clone() };
     let building = tokio::task::spawn_blocking(move || build(&job, deploy, Arc::new(listener)));
     let tasks = building.await;
-    let mut tasks =
-        tasks.unwrap_or_else(|error| Err(Error::user(format!("an operator could not be made: {error}")).into()))?;
+    let mut tasks = tasks
+        .unwrap_or_else(|error| Err(Error::user(format!("an operator could not be made: {error}")).into()))?;
     let links = std::mem::take(&mut tasks.links).into_iter();
     let links: Vec<_> = links
         .map(|(peer, link)| (peer, peers.get(peer as usize).cloned().unwrap_or_default(), link))
@@ -56,11 +56,7 @@ pub(super) async fn prepare(
     Ok(Prepared { tasks, exchange })
 }
 
-fn build(
-    job: &Job,
-    deploy: Deploy,
-    listener: Arc<dyn TaskListener>,
-) -> Result<DeployedTasks, NotPrepared> {
+fn build(job: &Job, deploy: Deploy, listener: Arc<dyn TaskListener>) -> Result<DeployedTasks, NotPrepared> {
     let restored = restore(job, &deploy, &Handle::current()).map_err(NotPrepared::Damaged)?;
     let deployment = Deployment {
         attempt: deploy.attempt,

@@ -18,12 +18,31 @@ pub(super) const EVENTS_MAX: usize = 16_384;
 /// What a session learns.
 pub(super) enum Event {
     FromJobManager(ToTaskManager),
-    JobManagerGone { reason: String },
-    Prepared { attempt: AttemptId, result: Result<Prepared, NotPrepared> },
-    Evidence { attempt: AttemptId, task: TaskId, evidence: TaskEvidence },
-    SlotStopped { attempt: AttemptId },
-    SnapshotWritten { attempt: AttemptId, task: TaskId, checkpoint: CheckpointId, result: Result<TaskAck, Failure> },
-    PeerLost { attempt: AttemptId, error: Error },
+    JobManagerGone {
+        reason: String,
+    },
+    Prepared {
+        attempt: AttemptId,
+        result: Result<Prepared, NotPrepared>,
+    },
+    Evidence {
+        attempt: AttemptId,
+        task: TaskId,
+        evidence: TaskEvidence,
+    },
+    SlotStopped {
+        attempt: AttemptId,
+    },
+    SnapshotWritten {
+        attempt: AttemptId,
+        task: TaskId,
+        checkpoint: CheckpointId,
+        result: Result<TaskAck, Failure>,
+    },
+    PeerLost {
+        attempt: AttemptId,
+        error: Error,
+    },
 }
 
 /// Tasks that can be started: restored and connected.

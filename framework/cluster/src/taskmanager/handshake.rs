@@ -82,12 +82,7 @@ pub(super) async fn register(member: &Member, stream: Connection) -> Result<Regi
 }
 
 /// Builds the program from what the JobManager says, and compares.
-fn adopt(
-    welcome: &Welcome,
-    own: &ClusterSettings,
-    build: &BuildProgram,
-    runtime: &Handle,
-) -> Result<Job> {
+fn adopt(welcome: &Welcome, own: &ClusterSettings, build: &BuildProgram, runtime: &Handle) -> Result<Job> {
     let parse = "the JobManager's welcome cannot be read";
     let parameters = serde_json::from_str(&welcome.parameters).or_error(ErrorKind::Incompatible, parse)?;
     let settings: ClusterSettings =

@@ -90,7 +90,11 @@ impl Membership {
 }
 
 /// Runs a TaskManager over a pipe to a JobManager in the same process. There is no other JobManager to wait for.
-pub(crate) async fn serve_pipe(member: Arc<Member>, pipe: Connection, mut stop: StopRequests) -> TaskManagerOutcome {
+pub(crate) async fn serve_pipe(
+    member: Arc<Member>,
+    pipe: Connection,
+    mut stop: StopRequests,
+) -> TaskManagerOutcome {
     match register(&member, pipe).await {
         Ok(registration) => outcome(Session::run(member, registration, &mut stop).await),
         Err(NotRegistered::Refused(error) | NotRegistered::Lost(error)) => TaskManagerOutcome::Failed(error),

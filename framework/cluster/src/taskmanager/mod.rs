@@ -20,9 +20,7 @@ use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
 use flott_state::storage::CheckpointStorage;
 use tokio::runtime::Handle;
 
-use crate::{
-    launch::BuildProgram, rpc::connection::Stream, settings::ClusterSettings,
-};
+use crate::{launch::BuildProgram, rpc::connection::Stream, settings::ClusterSettings};
 
 pub(crate) use membership::{Membership, serve_pipe};
 

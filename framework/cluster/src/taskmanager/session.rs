@@ -156,7 +156,11 @@ impl Session {
 
     fn deploy(&mut self, deploy: Deploy) {
         let id = deploy.attempt;
-        tracing::info!(attempt = id.0, restored = deploy.restore.as_ref().map(|manifest| manifest.checkpoint.0), "deploying tasks");
+        tracing::info!(
+            attempt = id.0,
+            restored = deploy.restore.as_ref().map(|manifest| manifest.checkpoint.0),
+            "deploying tasks"
+        );
         self.attempts.insert(id, Attempt::new(id));
         let (member, job, events) = (Arc::clone(&self.member), Arc::clone(&self.job), self.events.clone());
         let epoch = self.epoch.0;
@@ -230,7 +234,9 @@ impl Session {
     fn report_commits(&mut self) {
         let mut committed = Vec::new();
         for (&id, attempt) in &mut self.attempts {
-            committed.extend(attempt.take_committed().into_iter().map(|(task, checkpoint)| (id, task, checkpoint)));
+            committed.extend(
+                attempt.take_committed().into_iter().map(|(task, checkpoint)| (id, task, checkpoint)),
+            );
         }
         for (id, task, checkpoint) in committed {
             self.tell(id, task, TaskNews::Committed { checkpoint });

@@ -111,7 +111,8 @@ fn write_file(
     mut ack: TaskAck,
     keyed: Vec<KeyedStates>,
 ) -> Result<TaskAck> {
-    let path = CheckpointDirectory::new(checkpoint, job.epoch, attempt).snapshot_file(task.vertex, task.subtask);
+    let path =
+        CheckpointDirectory::new(checkpoint, job.epoch, attempt).snapshot_file(task.vertex, task.subtask);
     let parallelism = job.plan.vertex(task.vertex).parallelism;
     let key_groups = job.plan.graph.max_parallelism.key_groups(task.subtask, parallelism);
     let mut file = job.storage.create_snapshot(&path, Handle::current())?;
