@@ -100,6 +100,12 @@ pub trait SinkWriter: Send {
     }
 }
 
+/// The setting by which a person accepts that output is lost, for messages that offer it.
+pub const ACCEPT_LOST_OUTPUT: &str = "accept_lost_output";
+
+/// The setting by which a person allows that output is repeated.
+pub const ALLOW_REPEATED_OUTPUT: &str = "allow_repeated_output";
+
 /// What recovery asks of a sink.
 #[derive(Clone, Debug)]
 pub struct SettleRequest {

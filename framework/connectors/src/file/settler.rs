@@ -6,7 +6,7 @@ use std::{
 
 use flott_core::{
     Error, ErrorKind, Result, ResultExt,
-    sink::{SettleReport, SettleRequest, Settler},
+    sink::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT, SettleReport, SettleRequest, Settler},
 };
 
 use super::committable::{PENDING_PREFIX, PendingFile, sync_directory};
@@ -44,7 +44,9 @@ impl Settler for FileSettler {
             }
         }
         if !report.lost.is_empty() && !request.accept_lost_output {
-            return Err(Error::new(ErrorKind::OutputLost, report.lost.join("\n")));
+            let lost = report.lost.join("\n");
+            let message = format!("{lost}\nTo go on without these records: --set {ACCEPT_LOST_OUTPUT}=true");
+            return Err(Error::new(ErrorKind::OutputLost, message));
         }
         for name in names.iter().filter(|name| name.starts_with(PENDING_PREFIX)) {
             remove(&directory.join(name)).or_error(ErrorKind::Transient, &place)?;
@@ -80,7 +82,7 @@ fn guard(request: &SettleRequest, listed: &[PendingFile], names: &BTreeSet<Strin
         ),
         Some(checkpoint) => format!(
             "{newer} is newer than checkpoint {checkpoint}, from which the job would go on: its records would be \
-             written again; restore the newer checkpoint, or allow repeated output"
+             written again; restore the newer checkpoint, or allow it with --set {ALLOW_REPEATED_OUTPUT}=true"
         ),
     };
     Err(Error::new(ErrorKind::State, message))

@@ -224,7 +224,7 @@ fn output_of_a_later_checkpoint_stops_the_job_unless_repeats_are_allowed() {
     let error = report.verdict(STRICT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State);
     for part in
-        ["checkpoint 5 is restored", "p.a.g1.0.1: committed with checkpoint 6", "allow-repeated-output"]
+        ["checkpoint 5 is restored", "p.a.g1.0.1: committed with checkpoint 6", "--set allow_repeated_output=true"]
     {
         assert!(error.to_string().contains(part), "{error}");
     }
@@ -313,8 +313,8 @@ fn a_loss_is_told_in_full_and_can_be_accepted() {
         "sink a: output of checkpoint 5 is lost: 5 records in 1 transactions",
         "checkpoint 5, transaction p.a.g1.0.0 (producer 7/3), 5 records; out/1: 5 at offsets 10 to 14",
         "begun at 1970-01-01T00:00:01Z, aborted by the broker at about 1970-01-01T00:00:16Z, when its timeout of 15s",
-        "--set kafka.accept-lost-output=true",
-        "--set kafka.allow-repeated-output=true",
+        "--set accept_lost_output=true",
+        "--set allow_repeated_output=true",
     ] {
         assert!(error.to_string().contains(part), "{part} not in {error}");
     }

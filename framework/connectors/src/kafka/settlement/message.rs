@@ -6,14 +6,12 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use flott_core::CheckpointId;
+use flott_core::{
+    CheckpointId,
+    sink::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT},
+};
 
 use super::{LossCause, LostTransaction, OtherCluster, SettlementReport};
-
-/// The setting by which a person accepts that output is lost.
-pub const ACCEPT_LOST_OUTPUT: &str = "kafka.accept-lost-output";
-/// The setting by which a person allows that output is repeated.
-pub const ALLOW_REPEATED_OUTPUT: &str = "kafka.allow-repeated-output";
 
 /// More lines of one sort than this are only counted.
 const LINES_MAX: usize = 50;

@@ -36,7 +36,6 @@ pub use driver::settle;
 pub use end_answer::EndAnswer;
 pub use judge::LossCause;
 pub use marker::{Marker, MarkerOwner, MarkerReading};
-pub use message::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT};
 pub use report::{
     ForeignMarker, LostTransaction, OtherCluster, RepeatedOutput, SettledTransaction, SettlementReport,
 };
