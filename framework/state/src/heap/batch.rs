@@ -54,8 +54,12 @@ impl<K: Key> BatchKeys<K> {
     pub(super) fn prefetch<V: Record>(&mut self, table: &KeyedTable<K, V>, range: Range<usize>) {
         let batch = self.keys.as_ref().expect(NO_BATCH);
         let range = range.start.min(batch.keys.len())..range.end.min(batch.keys.len());
-        for (hint, &hash) in self.hints[range.clone()].iter_mut().zip(&batch.hashes[range]) {
-            *hint = table.prefetch(hash);
+        let (hints, hashes) = (&mut self.hints[range.clone()], &batch.hashes[range]);
+        for (hint, &hash) in hints.iter_mut().zip(hashes) {
+            *hint = table.prefetch_tags(hash);
+        }
+        for (hint, &hash) in hints.iter_mut().zip(hashes) {
+            *hint = table.prefetch_entry(hash, *hint);
         }
     }
 

@@ -91,11 +91,19 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         self.segments[segment as usize].table.read()
     }
 
-    /// Brings the entry of a key with this hash nearer; returns where it probably is.
+    /// First step of bringing the entry of a key with this hash nearer: what tells where it is.
     #[inline]
-    pub(super) fn prefetch(&self, hash: u64) -> Slot {
+    pub(super) fn prefetch_tags(&self, hash: u64) -> Slot {
         let segment = self.segment(hash);
-        self.table(segment).prefetch(hash).map_or(Slot::NONE, |entry| Slot::new(segment, entry))
+        self.table(segment).prefetch_tags(hash);
+        Slot { segment, ..Slot::NONE }
+    }
+
+    /// Second step: the entry itself. Returns where it probably is.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, hash: u64, first_step: Slot) -> Slot {
+        let entry = self.table(first_step.segment).prefetch(hash);
+        entry.map_or(Slot::NONE, |entry| Slot::new(first_step.segment, entry))
     }
 
     /// Whether `slot` has the entry of `key` and [`Self::value_mut`] costs no copy.

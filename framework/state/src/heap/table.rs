@@ -1,11 +1,13 @@
 use flott_core::record::{Key, Record};
 use hashbrown::HashTable;
 
-use super::{freezable::Duplicate, processor::prefetch};
+use super::{freezable::Duplicate, processor::{prefetch, prefetch_address}};
 
 /// A hash table of keys and values that tells where an entry is, so that one look-up serves several accesses.
 pub(super) struct Table<K, V> {
     entries: HashTable<Entry<K, V>>,
+    /// Address of the tags, as far as we know: a hint for prefetching.
+    tags: usize,
 }
 
 struct Entry<K, V>(K, V);
@@ -19,13 +21,15 @@ impl<K: Record, V: Record> Clone for Entry<K, V> {
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { entries: HashTable::new() }
+        Self { entries: HashTable::new(), tags: 0 }
     }
 }
 
 impl<K: Record, V: Record> Duplicate for Table<K, V> {
     fn duplicate(&self) -> Self {
-        Self { entries: self.entries.clone() }
+        let entries = self.entries.clone();
+        let first = entries.iter_buckets().next().and_then(|at| Some(tags_behind(entries.get_bucket(at)?, at)));
+        Self { entries, tags: first.unwrap_or_default() }
     }
 }
 
@@ -36,6 +40,12 @@ fn spread(hash: u64) -> u64 {
     hash ^ (hash << 16)
 }
 
+/// Where a table has its tags: behind its entries, which lie in descending order. The layout is the hash table's own
+/// affair; if it changes, prefetching helps less.
+fn tags_behind<E>(entry: &E, at: usize) -> usize {
+    std::ptr::from_ref(entry).addr() + (at + 1) * size_of::<E>()
+}
+
 impl<K: Key, V> Table<K, V> {
     #[inline]
     pub(super) fn len(&self) -> usize {
@@ -43,11 +53,19 @@ impl<K: Key, V> Table<K, V> {
     }
 
     pub(super) fn with_capacity(entries: usize) -> Self {
-        Self { entries: HashTable::with_capacity(entries) }
+        Self { entries: HashTable::with_capacity(entries), tags: 0 }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|Entry(key, value)| (key, value))
+    }
+
+    /// Brings the tags for this hash nearer.
+    #[inline]
+    pub(super) fn prefetch_tags(&self, hash: u64) {
+        let mask = self.entries.num_buckets().wrapping_sub(1);
+        #[expect(clippy::cast_possible_truncation, reason = "a position is in the lower bits")]
+        prefetch_address(self.tags + (spread(hash) as usize & mask));
     }
 
     /// Where the entry of a key with this hash probably is; brings it nearer, without looking at it.
@@ -84,7 +102,10 @@ impl<K: Key, V> Table<K, V> {
     /// Adds a key that is not there; returns where.
     pub(super) fn insert(&mut self, hash: u64, key: K, value: V) -> usize {
         let rehash = |Entry(key, _): &Entry<K, V>| spread(key.key_hash());
-        self.entries.insert_unique(spread(hash), Entry(key, value), rehash).bucket_index()
+        let inserted = self.entries.insert_unique(spread(hash), Entry(key, value), rehash);
+        let at = inserted.bucket_index();
+        self.tags = tags_behind(inserted.get(), at);
+        at
     }
 
     /// Removes a key; returns its value.
