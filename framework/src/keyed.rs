@@ -16,12 +16,23 @@ use crate::{
 
 /// A stream whose records are grouped by a key of type `K`.
 #[must_use = "a stream does nothing until it ends in a sink"]
-#[derive(Clone)]
 pub struct KeyedStream<T: Record, K: Key, S> {
     declaration: SharedDeclaration,
     origins: Vec<Origin>,
     key: S,
     marker: PhantomData<fn(&T) -> K>,
+}
+
+// Not derived: records and keys need not be `Clone`.
+impl<T: Record, K: Key, S: Clone> Clone for KeyedStream<T, K, S> {
+    fn clone(&self) -> Self {
+        Self {
+            declaration: self.declaration.clone(),
+            origins: self.origins.clone(),
+            key: self.key.clone(),
+            marker: PhantomData,
+        }
+    }
 }
 
 impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, K, S> {

@@ -28,7 +28,6 @@ type SideOutputCheck = Arc<dyn Fn(&str, Box<dyn std::any::Any + Send>) -> Result
 ///
 /// Clone a stream to use it more than once.
 #[must_use = "a stream does nothing until it ends in a sink"]
-#[derive(Clone)]
 pub struct Stream<T: Record, C: Transform<Out = T> = Identity<T>> {
     declaration: SharedDeclaration,
     /// More than one after a union.
@@ -37,6 +36,19 @@ pub struct Stream<T: Record, C: Transform<Out = T> = Identity<T>> {
     /// What the closures do, for the plan. Empty as long as there is none.
     steps: Vec<&'static str>,
     check_side_output: Option<SideOutputCheck>,
+}
+
+// Not derived: the records need not be `Clone`.
+impl<T: Record, C: Transform<Out = T>> Clone for Stream<T, C> {
+    fn clone(&self) -> Self {
+        Self {
+            declaration: self.declaration.clone(),
+            origins: self.origins.clone(),
+            transform: self.transform.clone(),
+            steps: self.steps.clone(),
+            check_side_output: self.check_side_output.clone(),
+        }
+    }
 }
 
 /// The stream of a source, on which event time is still to be decided.
