@@ -145,11 +145,13 @@ fn explain(error: &figment::Error, layers: &Layers, known: &[&str]) -> String {
 fn coerce(value: &Value, default: &Value) -> Value {
     let Value::String(_, text) = value else { return value.clone() };
     let parsed: Option<Value> = match default {
-        Value::Num(..) => text
-            .parse::<i128>()
-            .map(Value::from)
-            .ok()
-            .or_else(|| text.parse::<f64>().ok().map(Value::from)),
+        // Not as 128 bits: serde does not take those for a smaller number.
+        Value::Num(..) => {
+            let unsigned = || text.parse::<u64>().ok().map(Value::from);
+            let signed = || text.parse::<i64>().ok().map(Value::from);
+            let float = || text.parse::<f64>().ok().map(Value::from);
+            unsigned().or_else(signed).or_else(float)
+        }
         Value::Bool(..) => text.parse::<bool>().ok().map(Value::from),
         // Lists and tables are written as in a file.
         Value::Array(..) | Value::Dict(..) => {
