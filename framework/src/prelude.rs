@@ -8,7 +8,7 @@ pub use flott_connectors::{
 #[cfg(feature = "file")]
 pub use flott_connectors::file::FileSink;
 #[cfg(feature = "kafka")]
-pub use flott_connectors::kafka::{KafkaSink, KafkaSource};
+pub use flott_connectors::kafka::{sink::KafkaSink, source::KafkaSource};
 pub use flott_core::{
     Error, ErrorKind, EventTime, ProcessingTime, Record, Result, ResultExt, Watermark,
     operator::{Output, SideOutput},
