@@ -1,1 +1,20 @@
-//! Whole-system tests live in `tests/`; this library holds what they share.
+//! What whole-system tests share: the job's binary, a scene to play in, waiting with limits.
+//!
+//! Tests in `tests/` start real processes of `card-alerts` (and of two small jobs in `bin/`), hurt them, and compare what
+//! they wrote with an independent computation. Each has a [`Scene`] of its own: a temporary directory in which its
+//! processes run, checkpoint and write. When a test fails, the scene shows what its processes said.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking, also in its helpers")]
+
+mod binary;
+mod expected;
+mod port;
+mod said;
+mod scene;
+mod waiting;
+
+pub use binary::{card_alerts, card_alerts_of_another_build};
+pub use port::free_port;
+pub use said::KeepsWhatWasSaid;
+pub use scene::Scene;
+pub use waiting::{PATIENCE, interrupt, said, wait_for_code, wait_until};

@@ -1,0 +1,373 @@
+//! The job on a real Kafka. Where Kafka cannot be had the reason is printed and nothing is tested.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::{path::Path, sync::OnceLock};
+
+use flott_cards::{
+    Comparison, Output, PaymentGenerator, Rule,
+    kafka::{Feeder, Topics, Watch, read_answers, read_reference, read_topic},
+    process::{Cluster, ClusterSpec, JobProcess},
+};
+use flott_tests::{KeepsWhatWasSaid, PATIENCE, card_alerts, free_port, said, wait_for_code, wait_until};
+use futures::executor::block_on;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewPartitions},
+    client::DefaultClientContext,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use xtask::{
+    clock::Stopwatch,
+    kafka::{BrokerSettings, KafkaBroker, KafkaLibraries, availability},
+};
+
+const PAYMENTS: u64 = 400_000;
+const PARTITIONS: i32 = 4;
+
+/// Kafka's jars, if they can be had.
+fn libraries() -> Option<&'static KafkaLibraries> {
+    availability().libraries().inspect_err(|reason| eprintln!("not tested, no Kafka: {reason}")).ok()
+}
+
+/// The address of the broker that tests share, if it can be had.
+fn shared_broker() -> Option<&'static str> {
+    static BROKER: OnceLock<Option<KafkaBroker>> = OnceLock::new();
+    let start = || Some(KafkaBroker::start_temporary(libraries()?).unwrap());
+    BROKER.get_or_init(start).as_ref().map(KafkaBroker::bootstrap)
+}
+
+/// Topics of a test, with payments in the first of them, and a directory for the processes of the job.
+struct Stage {
+    topics: Topics,
+    directory: KeepsWhatWasSaid,
+}
+
+impl Stage {
+    fn new(bootstrap: &str, name: &str) -> Self {
+        let topics = Topics::unique(bootstrap, name);
+        topics.create(PARTITIONS).unwrap();
+        Self { topics, directory: KeepsWhatWasSaid::new() }
+    }
+
+    fn feed(self, payments: u64) -> Self {
+        self.feed_range(0, payments);
+        self
+    }
+
+    fn feed_range(&self, from: u64, to: u64) {
+        let generator = PaymentGenerator::new(3);
+        let mut feeder = Feeder::new(self.topics.bootstrap(), self.topics.payments()).unwrap();
+        (from..to).for_each(|n| feeder.send(&generator.payment(n)).unwrap());
+        feeder.flush().unwrap();
+    }
+
+    fn arguments(&self, settings: &[&str]) -> Vec<String> {
+        let parameters = ["--brokers", self.topics.bootstrap(), "--prefix", self.topics.prefix()];
+        let fixed = ["--checkpoint-interval", "300ms"];
+        fixed.iter().chain(settings).chain(&parameters).map(|&flag| flag.to_owned()).collect()
+    }
+
+    fn cluster(&self, taskmanagers: usize, settings: &[&str]) -> Cluster {
+        let spec = ClusterSpec {
+            binary: card_alerts().to_owned(),
+            directory: self.directory.path().to_owned(),
+            arguments: self.arguments(settings),
+        };
+        Cluster::start(spec, taskmanagers).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn local(&self, name: &str, settings: &[&str]) -> JobProcess {
+        let arguments = self.arguments(settings);
+        JobProcess::start(card_alerts(), self.directory.path(), name, arguments).unwrap()
+    }
+
+    /// Waits until this share of the totals of so many payments is written, committed or not.
+    fn reach(&self, share: f64, payments: u64) {
+        let watch: Watch = self.topics.watch(Output::Totals).unwrap();
+        wait_until(&format!("{share} of all totals"), || watch.offsets().unwrap() as f64 >= share * payments as f64);
+    }
+
+    fn assert_right(&self) {
+        let expected = read_reference(&self.topics, Rule::default()).unwrap();
+        let given = read_answers(&self.topics).unwrap();
+        let comparison = Comparison::new(&expected, &given);
+        assert!(comparison.is_equal(), "{comparison}");
+    }
+}
+
+fn finish(stage: &Stage, cluster: &mut Cluster) {
+    cluster.wait_until_finished(2 * PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    stage.assert_right();
+}
+
+fn send(bootstrap: &str, topic: &str, partition: i32, values: &[&str]) {
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    for value in values {
+        let record = BaseRecord::<[u8], str>::to(topic).partition(partition).payload(value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_killed_taskmanager_costs_no_record_and_repeats_none() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "kill").feed(PAYMENTS);
+    let mut cluster = stage.cluster(3, &["--bounded", "--parallelism", "2"]);
+    stage.reach(0.3, PAYMENTS);
+    let killed = cluster.busiest_taskmanager().unwrap();
+    killed.kill9();
+    let watch = Stopwatch::start();
+    said(cluster.jobmanager(), "deploying attempt 2");
+    println!("kill to deployed again: {:?}", watch.elapsed());
+    finish(&stage, &mut cluster);
+    assert_eq!(cluster.restarts(), Some(1));
+}
+
+#[test]
+fn a_killed_cluster_resumes_where_it_was() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "all").feed(PAYMENTS);
+    let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
+    stage.reach(0.3, PAYMENTS);
+    cluster.jobmanager().kill9();
+    cluster.taskmanagers().iter_mut().for_each(JobProcess::kill9);
+    cluster.taskmanagers().clear();
+    cluster.restart_jobmanager().unwrap();
+    cluster.add_taskmanager().unwrap();
+    cluster.add_taskmanager().unwrap();
+    finish(&stage, &mut cluster);
+}
+
+#[test]
+fn a_killed_broker_that_comes_back_costs_no_record_and_repeats_none() {
+    let Some(libraries) = libraries() else { return };
+    let mut broker = KafkaBroker::start_temporary(libraries).unwrap();
+    let stage = Stage::new(broker.bootstrap(), "broker").feed(PAYMENTS);
+    let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
+    stage.reach(0.3, PAYMENTS);
+    broker.kill9();
+    broker.restart().unwrap();
+    finish(&stage, &mut cluster);
+}
+
+#[test]
+fn an_unreachable_broker_is_named() {
+    let directory = KeepsWhatWasSaid::new();
+    let brokers = format!("127.0.0.1:{}", free_port());
+    let flags = ["--brokers", &brokers, "--set", "start_timeout=3s"];
+    let mut process = JobProcess::start(card_alerts(), directory.path(), "local", flags).unwrap();
+    let text = wait_for_code(&mut process, 6);
+    assert!(text.contains(&brokers) && text.contains("check"), "{text}");
+}
+
+#[test]
+fn a_missing_topic_is_named() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "missing");
+    for (prefix, topic) in [("nowhere-", "nowhere-")] {
+        let flags = ["--brokers", bootstrap, "--prefix", prefix];
+        let mut process = JobProcess::start(card_alerts(), stage.directory.path(), "local", flags).unwrap();
+        let text = wait_for_code(&mut process, 3);
+        assert!(text.contains(topic) && text.contains("create"), "{text}");
+    }
+    // The input alone is missing.
+    let (from, to) = ("nowhere".to_owned(), stage.topics.output(Output::Totals));
+    let mut process = copy(&stage, "copy", &from, &to, &[]);
+    let text = wait_for_code(&mut process, 3);
+    assert!(text.contains("nowhere") && text.contains("create the topic"), "{text}");
+}
+
+#[test]
+fn a_transaction_timeout_beyond_the_brokers_limit_is_refused() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "limit");
+    let mut process = stage.local("local", &["--transaction-timeout", "16m"]);
+    let text = wait_for_code(&mut process, 3);
+    assert!(text.contains("16m") && text.contains("15m") && text.contains("transaction.max.timeout.ms"), "{text}");
+    // And one that no checkpoint could meet.
+    let mut process = stage.local("short", &["--transaction-timeout", "500ms"]);
+    let text = wait_for_code(&mut process, 3);
+    assert!(text.contains("500ms") && text.contains("300ms"), "{text}");
+}
+
+#[test]
+fn a_second_job_on_one_prefix_is_refused_and_the_first_unharmed() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "prefix").feed(PAYMENTS);
+    let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
+    stage.reach(0.3, PAYMENTS);
+    said(cluster.jobmanager(), "checkpoint 2 complete");
+    let refused = |name: &str| {
+        // Its checkpoint directory is another one.
+        let mut second = stage.local(name, &["--bounded"]);
+        let text = wait_for_code(&mut second, 3);
+        assert!(text.contains("another job uses the same transactional id prefix"), "{text}");
+    };
+    refused("beside");
+    finish(&stage, &mut cluster);
+    assert_eq!(cluster.restarts(), Some(0));
+    // The marker stays when its job is over.
+    refused("after");
+    stage.assert_right();
+}
+
+#[test]
+fn an_undecodable_record_fails_the_job_and_is_named() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "poison").feed(1_000);
+    let topic = stage.topics.payments();
+    let watch = partition_end(&stage, 2);
+    send(bootstrap, &topic, 2, &["{\"id\":1,\"card\":", "{}"]);
+    let settings = ["--set", "restart_attempts=2", "--set", "restart_initial_delay=10ms", "--parallelism", "2"];
+    let mut process = stage.local("local", &settings);
+    let text = wait_for_code(&mut process, 1);
+    let place = format!("topic {topic}, partition 2, offset {watch}");
+    assert!(text.lines().any(|line| line.starts_with("error: ") && line.contains(&place)), "{place}: {text}");
+    assert!(text.contains("2 restarts"), "{text}");
+}
+
+/// The next offset of a partition of the input.
+fn partition_end(stage: &Stage, partition: i32) -> i64 {
+    let mut next = 0;
+    read_topic(stage.topics.bootstrap(), &stage.topics.payments(), |message| {
+        use rdkafka::Message;
+        if message.partition() == partition {
+            next = message.offset() + 1;
+        }
+        Ok(())
+    })
+    .unwrap();
+    next
+}
+
+/// A job that copies a topic.
+fn copy(stage: &Stage, name: &str, from: &str, to: &str, flags: &[&str]) -> JobProcess {
+    let binary = Path::new(env!("CARGO_BIN_EXE_kafka_copy"));
+    let transactions = format!("{}copies", stage.topics.prefix());
+    let fixed =
+        ["--brokers", stage.topics.bootstrap(), "--from", from, "--to", to, "--transactions", &transactions];
+    let settings = ["--checkpoint-interval", "200ms"];
+    let flags: Vec<_> = settings.iter().chain(&fixed).chain(flags).copied().collect();
+    JobProcess::start(binary, stage.directory.path(), name, flags).unwrap()
+}
+
+/// All values that a `read_committed` reader sees, sorted.
+fn values(bootstrap: &str, topic: &str) -> Vec<String> {
+    use rdkafka::Message;
+    let mut values = Vec::new();
+    read_topic(bootstrap, topic, |message| {
+        values.push(String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
+        Ok(())
+    })
+    .unwrap();
+    values.sort();
+    values
+}
+
+#[test]
+fn partitions_added_while_it_runs_are_read_from_their_beginning() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "grow");
+    let (from, to) = (stage.topics.payments(), stage.topics.output(Output::Totals));
+    send(bootstrap, &from, 0, &["a1", "a2"]);
+    let mut process = copy(&stage, "copy", &from, &to, &["--parallelism", "2"]);
+    wait_until("the first lines are copied", || values(bootstrap, &to) == ["a1", "a2"]);
+
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let grown = NewPartitions::new(&from, PARTITIONS as usize + 2);
+    block_on(admin.create_partitions([&grown], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    wait_until("the new partitions take records", || {
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+        let metadata = producer.client().fetch_metadata(Some(&from), PATIENCE).unwrap();
+        metadata.topics()[0].partitions().len() == PARTITIONS as usize + 2
+    });
+    send(bootstrap, &from, PARTITIONS, &["b1"]);
+    send(bootstrap, &from, PARTITIONS + 1, &["c1", "c2"]);
+    wait_until("the new lines are copied", || values(bootstrap, &to) == ["a1", "a2", "b1", "c1", "c2"]);
+
+    // Also when it was away: what it knows of the new partitions is in the checkpoint.
+    process.terminate().unwrap();
+    wait_for_code(&mut process, 143);
+    assert_eq!(values(bootstrap, &to).len(), 5);
+}
+
+#[test]
+fn a_user_without_rights_is_told_which_are_missing() {
+    let Some(libraries) = libraries() else { return };
+    let directory = KeepsWhatWasSaid::new();
+    let (plain, login, controller) = (free_port(), free_port(), free_port());
+    let settings = BrokerSettings::new(directory.path().join("broker"))
+        .port(plain)
+        .property("controller.quorum.voters", format!("1@127.0.0.1:{controller}"))
+        .property(
+            "listeners",
+            format!(
+                "PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}"
+            ),
+        )
+        .property(
+            "advertised.listeners",
+            format!("PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login}"),
+        )
+        .property(
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+        )
+        .property("sasl.enabled.mechanisms", "PLAIN")
+        .property(
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required user_flott=\"geheim\";",
+        )
+        .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+        .property("super.users", "User:ANONYMOUS");
+    let broker = KafkaBroker::start_with(libraries, settings).unwrap();
+    let topics = Topics::unique(broker.bootstrap(), "rights");
+    topics.create(1).unwrap();
+    let (from, to) = (topics.payments(), topics.output(Output::Totals));
+    let brokers = format!("127.0.0.1:{login}");
+    let attempt = |name: &str, password: &str| {
+        let password = format!("sasl.password={password}");
+        let flags = [
+            "--brokers", &brokers, "--from", &from, "--to", &to, "--transactions", "copies", "--property",
+            "security.protocol=SASL_PLAINTEXT", "--property", "sasl.mechanism=PLAIN", "--property",
+            "sasl.username=flott", "--property", &password,
+        ];
+        let binary = Path::new(env!("CARGO_BIN_EXE_kafka_copy"));
+        let mut process = JobProcess::start(binary, directory.path(), name, flags).unwrap();
+        wait_for_code(&mut process, 3)
+    };
+    let text = attempt("no-rights", "geheim");
+    assert!(text.contains("grant"), "{text}");
+    let text = attempt("no-login", "wrong");
+    assert!(text.contains("check") && text.contains("sasl."), "{text}");
+}
+
+#[test]
+fn an_endless_job_is_stopped_and_resumed_without_gap() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "stop").feed(50_000);
+    let checkpoints = format!("file://{}", stage.directory.path().join("checkpoints").display());
+    let settings = ["--checkpoint-dir", &checkpoints, "--parallelism", "2"];
+    let mut first = stage.local("first", &settings);
+    stage.reach(0.2, 50_000);
+    first.terminate().unwrap();
+    let text = wait_for_code(&mut first, 143);
+    assert!(text.contains("stopped by a signal; its state is kept"), "{text}");
+    stage.feed_range(50_000, 60_000);
+    let mut second = stage.local("second", &settings);
+    stage.reach(1.0, 60_000);
+    wait_until("every total is visible", || {
+        values(bootstrap, &stage.topics.output(Output::Totals)).len() >= 60_000
+    });
+    second.terminate().unwrap();
+    wait_for_code(&mut second, 143);
+    let expected = read_reference(&stage.topics, Rule::default()).unwrap();
+    let comparison = Comparison::new(&expected, &read_answers(&stage.topics).unwrap());
+    // Windows that are still open are no answer yet.
+    assert!(comparison.totals.is_none() && comparison.alerts.is_none(), "{comparison}");
+    let minutes = comparison.merchant_minutes;
+    assert_eq!((minutes.wrong, minutes.duplicated), (0, 0), "{minutes}");
+}
