@@ -277,7 +277,7 @@ fn whole_records_can_be_written() {
     .bounded(BoundedAt::Latest);
     let splits = source.enumerator().unwrap().discover(&Default::default(), true).unwrap().splits;
     let mut reader = ReaderRun::restored(&source, splits);
-    reader.to_end();
+    reader.until_end();
     let seen: BTreeMap<_, _> =
         reader.seen.records.into_iter().map(|(r, time)| ((r.0, r.2), (r.1, r.3, time))).collect();
     assert_eq!(seen.len(), 3);

@@ -25,7 +25,7 @@ fn first_splits<T: Record>(source: &KafkaSource<T>) -> Vec<Split> {
 
 fn read_all<T: Record>(source: &KafkaSource<T>) -> ReaderRun<T> {
     let mut run = ReaderRun::restored(source, first_splits(source));
-    run.to_end();
+    run.until_end();
     run
 }
 
@@ -40,7 +40,7 @@ fn a_bounded_source_reads_all_partitions_and_ends() {
     // What comes later does not belong to the run.
     produce(brokers, &topic, 0, numbered("late", 5));
     let mut run = ReaderRun::restored(&source, splits);
-    run.to_end();
+    run.until_end();
     assert_eq!(run.sorted(), ["a0", "a1", "a2", "a3", "a4", "b0", "b1"]);
     assert_eq!(run.seen.ended.len(), 3);
     let time_of = |text: &str| run.seen.records.iter().find(|record| record.0 == text).unwrap().1;
@@ -63,7 +63,7 @@ fn it_goes_on_exactly_where_the_snapshot_was_taken() {
         seen.append(&mut run.seen.records);
     }
     let mut run = ReaderRun::restored(&source, splits);
-    run.to_end();
+    run.until_end();
     seen.append(&mut run.seen.records);
     for (prefix, count) in [("a", 3000), ("b", 2000)] {
         let texts: Vec<_> =

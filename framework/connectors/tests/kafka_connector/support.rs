@@ -211,7 +211,7 @@ impl<T: Record> ReaderRun<T> {
     }
 
     /// Polls until the source has ended.
-    pub(crate) fn to_end(&mut self) -> &mut Self {
+    pub(crate) fn until_end(&mut self) -> &mut Self {
         let watch = Stopwatch::start();
         while self.poll().unwrap() != SourceStatus::End {
             assert!(watch.elapsed() < PATIENCE, "{} records, no end", self.seen.records.len());
