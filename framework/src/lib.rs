@@ -57,3 +57,8 @@ pub mod plumbing {
         job.finish()
     }
 }
+
+/// The job that the README shows must compile.
+#[cfg(all(doctest, feature = "kafka"))]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -61,22 +61,23 @@ lost · 5 binary differs from the cluster's · 6 unreachable · 101 bug · 130, 
 /// When a parameter has the name of a flag of the engine.
 pub(super) fn command<P: Parameters>(info: JobInfo) -> Result<Command> {
     check_names::<P>()?;
-    let plan = Command::new("plan")
-        .about("Print the job's graph and contact nothing")
-        .arg(Arg::new(FORMAT).long(FORMAT).value_parser(clap::value_parser!(PlanFormat)).default_value("text"));
-    let plan = with_settings(with_parameters::<P>(plan));
+    let plan = Command::new("plan").arg(
+        Arg::new(FORMAT).long(FORMAT).value_parser(clap::value_parser!(PlanFormat)).default_value("text"),
+    );
+    let plan = with_settings(with_parameters::<P>(plan)).about("Print the job's graph and contact nothing");
     let command = Command::new(info.name)
         .version(info.version)
-        .about(info.about)
         .after_help(AFTER_HELP)
         .args_conflicts_with_subcommands(true)
         .max_term_width(110);
-    Ok(with_settings(with_parameters::<P>(command)).subcommand(plan))
+    Ok(with_settings(with_parameters::<P>(command)).about(info.about).subcommand(plan))
 }
 
 fn with_parameters<P: Parameters>(command: Command) -> Command {
-    // A required parameter may as well come from a file or a variable: whether it is there is checked later.
-    P::augment_args(command.next_help_heading("Job parameters")).mut_args(|arg| arg.required(false))
+    // A required parameter may as well come from a file or a variable: whether it is there is checked later. The doc
+    // comment of the parameters would become that of the whole command.
+    let command = P::augment_args(command.next_help_heading("Job parameters"));
+    command.mut_args(|arg| arg.required(false)).long_about(None)
 }
 
 fn with_settings(mut command: Command) -> Command {

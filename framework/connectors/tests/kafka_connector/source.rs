@@ -186,7 +186,7 @@ fn undecodable_records_are_named_or_skipped() {
     let brokers = kafka!();
     let topic = make_topic(brokers, "poison", 1);
     produce(brokers, &topic, 0, ["1", "x", "3"].map(String::from));
-    let source = KafkaSource::<u64>::json(brokers, &topic).bounded(BoundedAt::Latest);
+    let source = KafkaSource::json::<u64>(brokers, &topic).bounded(BoundedAt::Latest);
     let error = ReaderRun::restored(&source, first_splits(&source)).until_error();
     assert_eq!(error.kind(), ErrorKind::User);
     let place = format!("topic {topic}, partition 0, offset 1");

@@ -36,10 +36,13 @@ pub struct KafkaSource<T> {
     decoder: Decoder<T>,
 }
 
-impl<T: Record + DeserializeOwned> KafkaSource<T> {
-    /// Values are JSON.
-    pub fn json(brokers: impl Into<String>, topic: impl Into<String>) -> Self {
-        Self::format(brokers, topic, Json)
+impl KafkaSource<()> {
+    /// Values are JSON: `KafkaSource::json::<Payment>("localhost:9092", "payments")`.
+    pub fn json<T: Record + DeserializeOwned>(
+        brokers: impl Into<String>,
+        topic: impl Into<String>,
+    ) -> KafkaSource<T> {
+        KafkaSource::format(brokers, topic, Json)
     }
 }
 
