@@ -14,7 +14,11 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path as FilePath, sync::Arc};
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::Path as FilePath,
+    sync::Arc,
+};
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
 use object_store::{
@@ -97,7 +101,9 @@ impl CheckpointStorage {
     }
 
     async fn probe(&self) -> Result<()> {
-        let path = Path::from(format!("probe-{}", std::process::id()));
+        // Processes of several machines may have one id: in containers it is usually 1.
+        let random = RandomState::new().hash_one(std::process::id());
+        let path = Path::from(format!("probe-{random:016x}"));
         self.store.put(&path, PutPayload::from_static(b"flott")).await?;
         self.store.delete(&path).await?;
         Ok(())
