@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long)]
     embedded: bool,
 
-    /// How many payments [default: 3000000, embedded 6000000]
+    /// How many payments [default: 3000000, embedded 10000000]
     #[arg(long, value_name = "N")]
     records: Option<u64>,
 
@@ -53,7 +53,7 @@ struct Arguments {
 /// Payments, unless told otherwise: some checkpoints must be complete at half time.
 const RECORDS: u64 = 3_000_000;
 /// A generator is faster than Kafka.
-const RECORDS_EMBEDDED: u64 = 6_000_000;
+const RECORDS_EMBEDDED: u64 = 10_000_000;
 
 fn main() -> ExitCode {
     let watch = Stopwatch::start();
