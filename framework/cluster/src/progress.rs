@@ -29,6 +29,8 @@ impl ProgressListener for Silent {
 pub struct JobEvent {
     /// Whether a person should look at it.
     pub is_warning: bool,
+    /// Whether it happens all the time: a completed checkpoint.
+    pub is_routine: bool,
     /// What has happened: `TaskManager 3 was lost: …; restarting from checkpoint 17`.
     pub text: String,
 }

@@ -4,6 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
@@ -12,6 +13,7 @@ use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
+    time::timeout,
 };
 
 use crate::{
@@ -26,6 +28,9 @@ use crate::{
 
 /// Threads for control: few, but more than one, so that nothing waits for a long encoding.
 const CONTROL_THREADS: usize = 2;
+
+/// Time for the TaskManager of a local run to end after its JobManager.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes in the pipe of a local run.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -55,7 +60,7 @@ pub fn run_jobmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) ->
             let listener = TcpListener::bind(&address).await.or_error(ErrorKind::Settings, &context)?;
             let address = listener.local_addr().or_error(ErrorKind::Settings, &context)?;
             let text = format!("JobManager of {:?} listens on {address}", launch.job_name);
-            progress.on_event(&JobEvent { is_warning: false, text });
+            progress.on_event(&JobEvent { is_warning: false, is_routine: false, text });
             let stop = launch.terminate.listen()?;
             let jobmanager = JobManager {
                 job_name: launch.job_name,
@@ -89,7 +94,7 @@ pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -
             exchange.port(),
             launch.settings.jobmanager
         );
-        progress.on_event(&JobEvent { is_warning: false, text });
+        progress.on_event(&JobEvent { is_warning: false, is_routine: false, text });
         let network_handle = network.handle().clone();
         let outcome = control.block_on(async {
             let stop = launch.terminate.listen()?;
@@ -133,7 +138,7 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
         let mut outcome =
             jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn Stream>), stop).await?;
         // The TaskManager of this process knows best why it could not go on.
-        if let Ok(TaskManagerOutcome::Failed(error)) = tasks.await
+        if let Ok(Ok(TaskManagerOutcome::Failed(error))) = timeout(FAREWELL_TIMEOUT, tasks).await
             && error.kind() != ErrorKind::Unreachable
         {
             outcome.error.get_or_insert(error);

@@ -78,7 +78,6 @@ impl Driver {
                 tracing::debug!(attempt = attempt.0, checkpoint = checkpoint.0, %task, %refusal, "refused a snapshot");
             }
             Action::ReportRestart { failure, restart_at } => {
-                self.report.on_restart();
                 let delay_ms = restart_at.since(self.now()).as_millis();
                 let from = self.master.latest_checkpoint();
                 let from = from.map_or("from the beginning".into(), |id| format!("from checkpoint {id}"));
@@ -125,8 +124,8 @@ impl Driver {
         };
         let events = self.events.clone();
         self.background.spawn(async move {
-            let result = settling.run().await;
-            let _ = events.send(Event::Settled { result }).await;
+            let (unreadable, result) = settling.run().await;
+            let _ = events.send(Event::Settled { unreadable, result }).await;
         });
     }
 

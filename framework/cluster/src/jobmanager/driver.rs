@@ -90,6 +90,8 @@ pub(super) struct Driver {
     /// Facts that carrying out an action has brought up.
     pub(super) facts: VecDeque<Fact<TaskAck>>,
     pub(super) signal: Option<StopSignal>,
+    /// How often this process was asked to end.
+    pub(super) signals: u32,
     pub(super) ending: Option<Ending>,
 }
 
@@ -170,7 +172,12 @@ impl Driver {
             Event::FromTaskManager { id, message } => self.on_message(id, message),
             Event::TaskManagerGone { id, reason } => self.on_gone(id, reason),
             Event::GenerationRaised { generation, result } => self.on_raised(generation, result),
-            Event::Settled { result } => self.on_settled(result),
+            Event::Settled { unreadable, result } => {
+                unreadable
+                    .into_iter()
+                    .for_each(|line| self.report.warn(format!("{line}; trying an older one")));
+                self.on_settled(result);
+            }
             Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
             Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
             Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
@@ -268,13 +275,8 @@ impl Driver {
             Ok(settled) => settled,
             Err(failure) => return self.feed(Fact::SettleFailed { failure }),
         };
-        let Settled { manifest, unreadable, reports, swept } = settled;
+        let Settled { manifest, reports, swept } = settled;
         self.report.on_settled(&reports);
-        for line in unreadable {
-            let fallback =
-                manifest.as_ref().map_or_else(String::new, |manifest| manifest.checkpoint.to_string());
-            self.report.warn(format!("{line}; going back to checkpoint {fallback}"));
-        }
         let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
         match restored.transpose() {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
@@ -301,14 +303,22 @@ impl Driver {
     }
 
     fn on_signal(&mut self, signal: StopSignal) {
-        let is_again = self.signal.replace(signal).is_some();
-        if is_again {
-            self.report
-                .note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
-            self.feed(Fact::CancelRequested);
-        } else {
-            self.report.note("asked to end: taking a last checkpoint; ask again to end at once");
-            self.feed(Fact::StopRequested);
+        self.signal = Some(signal);
+        self.signals += 1;
+        match self.signals {
+            1 => {
+                self.report.note("asked to end: taking a last checkpoint; ask again to end at once");
+                self.feed(Fact::StopRequested);
+            }
+            2 => {
+                self.report
+                    .note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
+                self.feed(Fact::CancelRequested);
+            }
+            _ => {
+                let ending = Ending { status: JobStatus::Suspended, failure: None, is_deposed: false };
+                self.ending.get_or_insert(ending);
+            }
         }
     }
 

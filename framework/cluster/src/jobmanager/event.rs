@@ -28,6 +28,7 @@ pub(super) enum Event {
         result: Result<(), StoreError>,
     },
     Settled {
+        unreadable: Vec<String>,
         result: Result<Settled, Failure>,
     },
     CheckpointStored {
@@ -51,8 +52,6 @@ pub(super) enum Event {
 /// What settling has found and done.
 pub(super) struct Settled {
     pub(super) manifest: Option<Arc<Manifest>>,
-    /// One line per checkpoint that could not be read.
-    pub(super) unreadable: Vec<String>,
     pub(super) reports: Vec<SettleReport>,
     /// No output of these is left open.
     pub(super) swept: Generation,

@@ -34,7 +34,7 @@ pub(super) struct Report {
     checkpoint: Option<CheckpointProgress>,
     checkpoints: u64,
     failed_checkpoints: u64,
-    restarts: u64,
+    deployments: u64,
     lost: Vec<String>,
     lost_records: u64,
 }
@@ -60,22 +60,25 @@ impl Report {
             checkpoint: None,
             checkpoints: 0,
             failed_checkpoints: 0,
-            restarts: 0,
+            deployments: 0,
             lost: Vec::new(),
             lost_records: 0,
         }
     }
 
     pub(super) fn note(&self, text: impl Into<String>) {
-        let text = text.into();
+        self.tell(false, text.into());
+    }
+
+    fn tell(&self, is_routine: bool, text: String) {
         tracing::info!(job = self.job_name, "{text}");
-        self.listener.on_event(&JobEvent { is_warning: false, text });
+        self.listener.on_event(&JobEvent { is_warning: false, is_routine, text });
     }
 
     pub(super) fn warn(&self, text: impl Into<String>) {
         let text = text.into();
         tracing::warn!(job = self.job_name, "{text}");
-        self.listener.on_event(&JobEvent { is_warning: true, text });
+        self.listener.on_event(&JobEvent { is_warning: true, is_routine: false, text });
     }
 
     pub(super) fn on_deployed(&mut self, attempt: AttemptId) {
@@ -85,6 +88,11 @@ impl Report {
             }
         }
         self.attempt = Some(attempt);
+        self.deployments += 1;
+    }
+
+    fn restarts(&self) -> u64 {
+        self.deployments.saturating_sub(1)
     }
 
     pub(super) fn on_counters(
@@ -96,10 +104,6 @@ impl Report {
         if attempt.is_some() && attempt == self.attempt && !counters.is_empty() {
             self.present.insert(id, counters);
         }
-    }
-
-    pub(super) fn on_restart(&mut self) {
-        self.restarts += 1;
     }
 
     pub(super) fn on_triggered(&mut self, checkpoint: CheckpointId, now: MonotonicTime) {
@@ -118,11 +122,9 @@ impl Report {
         let duration = now.since(triggered);
         self.checkpoint = Some(CheckpointProgress { id: checkpoint, duration, bytes });
         self.checkpoints += 1;
-        self.note(format!(
-            "checkpoint {checkpoint} complete in {} ms, {}",
-            duration.as_millis(),
-            size(bytes)
-        ));
+        let text =
+            format!("checkpoint {checkpoint} complete in {} ms, {}", duration.as_millis(), size(bytes));
+        self.tell(true, text);
     }
 
     pub(super) fn on_aborted(&mut self, checkpoint: CheckpointId, reason: &str) {
@@ -168,7 +170,7 @@ impl Report {
             checkpoint: self.checkpoint,
             checkpoints: self.checkpoints,
             failed_checkpoints: self.failed_checkpoints,
-            restarts: self.restarts,
+            restarts: self.restarts(),
             task_managers,
             free_slots,
         };
@@ -179,7 +181,7 @@ impl Report {
         JobSummary {
             operators: self.totals(),
             checkpoints: self.checkpoints,
-            restarts: self.restarts,
+            restarts: self.restarts(),
             duration: now.since(self.started),
             lost_output: self.lost.clone(),
             lost_records: self.lost_records,

@@ -35,34 +35,34 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    pub(super) async fn run(self) -> Result<Settled, Failure> {
-        self.settle().await.map_err(|error| Failure::from(&error))
+    /// One line per checkpoint that could not be read comes with the result.
+    pub(super) async fn run(self) -> (Vec<String>, Result<Settled, Failure>) {
+        let mut unreadable = Vec::new();
+        let settled = self.settle(&mut unreadable).await;
+        (unreadable, settled.map_err(|error| Failure::from(&error)))
     }
 
-    async fn settle(self) -> Result<Settled> {
-        let (manifest, unreadable) = self.newest_readable().await?;
-        let manifest = manifest.map(Arc::new);
+    async fn settle(self, unreadable: &mut Vec<String>) -> Result<Settled> {
+        let manifest = self.newest_readable(unreadable).await?.map(Arc::new);
         let swept = self.generation;
         let settled = manifest.clone();
         let reports = spawn_blocking(move || self.settle_sinks(settled.as_deref())).await;
         let reports = reports.map_err(|error| Error::internal(format!("settling panicked: {error}")))??;
-        Ok(Settled { manifest, unreadable, reports, swept })
+        Ok(Settled { manifest, reports, swept })
     }
 
-    async fn newest_readable(&self) -> Result<(Option<Manifest>, Vec<String>)> {
-        let mut unreadable = Vec::new();
+    async fn newest_readable(&self, unreadable: &mut Vec<String>) -> Result<Option<Manifest>> {
         for &checkpoint in &self.candidates {
             match self.store.load(checkpoint, self.is_thorough).await {
-                Ok(manifest) => return Ok((Some(manifest), unreadable)),
+                Ok(manifest) => return Ok(Some(manifest)),
                 Err(error) if error.kind() == ErrorKind::State => {
-                    tracing::error!(checkpoint = checkpoint.0, %error, "a checkpoint cannot be read");
                     unreadable.push(format!("checkpoint {checkpoint} cannot be read: {error}"));
                 }
                 Err(error) => return Err(error),
             }
         }
         if unreadable.is_empty() {
-            return Ok((None, unreadable));
+            return Ok(None);
         }
         Err(Error::new(
             ErrorKind::State,

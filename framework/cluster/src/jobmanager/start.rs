@@ -140,6 +140,7 @@ impl JobManager {
             background: JoinSet::new(),
             facts: VecDeque::new(),
             signal: None,
+            signals: 0,
             ending: None,
         }
     }

@@ -9,7 +9,7 @@ use flott_runtime::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
@@ -32,6 +32,9 @@ use crate::{
 
 /// How often committing sinks are looked at.
 const COMMIT_POLL: Duration = Duration::from_millis(2);
+
+/// Time to send the last words.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a registration ended.
 pub(super) enum SessionEnd {
@@ -115,7 +118,10 @@ impl Session {
             self.confirm_gone();
         }
         self.outbox = None;
-        let _ = self.writing.await;
+        // A JobManager that is frozen does not read any more.
+        if timeout(FLUSH_TIMEOUT, &mut self.writing).await.is_err() {
+            self.writing.abort();
+        }
         self.end.unwrap_or(SessionEnd::JobManagerGone(String::new()))
     }
 

@@ -11,16 +11,16 @@ use std::{
 
 use flott::{Job, plumbing, prelude::*};
 use flott_cluster::{
-    ClusterSettings, JobEvent, JobLaunch, JobOutcome, JobProgress, OutcomeStatus, ProgressListener, StopSignal,
-    TaskManagerOutcome, Termination, run_jobmanager, run_taskmanager,
+    ClusterSettings, JobEvent, JobLaunch, JobOutcome, JobProgress, OutcomeStatus, ProgressListener,
+    StopSignal, TaskManagerOutcome, Termination, run_jobmanager, run_taskmanager,
 };
 use serde_json::json;
 
-pub const KEYS: u64 = 97;
+pub(crate) const KEYS: u64 = 97;
 
 /// Numbers the records of each key: 1, 2, 3 … without gap or repeat.
 #[derive(Operator)]
-pub struct Counting {
+pub(crate) struct Counting {
     #[state]
     seen: ValueState<u64>,
 }
@@ -37,25 +37,25 @@ impl Counting {
 
 /// What the job is asked to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Params {
-    pub output: PathBuf,
-    pub records: u64,
+pub(crate) struct Params {
+    pub(crate) output: PathBuf,
+    pub(crate) records: u64,
     /// Records per second.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// A record that fails its task while this file does not exist.
-    pub fail_at: Option<(u64, PathBuf)>,
-    /// A record that never returns from user code.
-    pub hang_at: Option<u64>,
+    pub(crate) fail_at: Option<(u64, PathBuf)>,
+    /// A record whose processing creates this file and never ends.
+    pub(crate) hang_at: Option<(u64, PathBuf)>,
 }
 
 impl Params {
-    pub fn new(directory: &Path, records: u64, rate: f64) -> Self {
+    pub(crate) fn new(directory: &Path, records: u64, rate: f64) -> Self {
         Self { output: directory.join("out"), records, rate, fail_at: None, hang_at: None }
     }
 }
 
-pub fn declare(job: &mut Job, params: &Params) {
-    let (fail_at, hang_at) = (params.fail_at.clone(), params.hang_at);
+pub(crate) fn declare(job: &mut Job, params: &Params) {
+    let (fail_at, hang_at) = (params.fail_at.clone(), params.hang_at.clone());
     job.source("numbers", GenerateSource::bounded(params.records, |n| n).rate(params.rate))
         .try_map(move |n| {
             if let Some((at, once)) = &fail_at
@@ -64,8 +64,13 @@ pub fn declare(job: &mut Job, params: &Params) {
             {
                 return Err(Error::user("asked to fail"));
             }
-            while hang_at == Some(n) {
-                thread::park();
+            if let Some((at, reached)) = &hang_at
+                && n == *at
+            {
+                fs::write(reached, "").unwrap();
+                loop {
+                    thread::park();
+                }
             }
             Ok(n)
         })
@@ -75,7 +80,7 @@ pub fn declare(job: &mut Job, params: &Params) {
 }
 
 /// Fails unless the output is complete, without a repeat.
-pub fn assert_exact(params: &Params) {
+pub(crate) fn assert_exact(params: &Params) {
     let mut seen: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for entry in fs::read_dir(params.output.join("out")).unwrap() {
         let path = entry.unwrap().path();
@@ -95,7 +100,7 @@ pub fn assert_exact(params: &Params) {
     assert!(seen.is_empty(), "keys that were never sent: {seen:?}");
 }
 
-pub fn settings() -> ClusterSettings {
+pub(crate) fn settings() -> ClusterSettings {
     ClusterSettings {
         checkpoint_interval: Duration::from_millis(100),
         heartbeat_interval: Duration::from_millis(200),
@@ -106,9 +111,9 @@ pub fn settings() -> ClusterSettings {
     }
 }
 
-pub type Stop = tokio::sync::mpsc::Sender<StopSignal>;
+pub(crate) type Stop = tokio::sync::mpsc::Sender<StopSignal>;
 
-pub fn launch(settings: ClusterSettings, params: &Params) -> (Stop, JobLaunch) {
+pub(crate) fn launch(settings: ClusterSettings, params: &Params) -> (Stop, JobLaunch) {
     let (stop, terminate) = Termination::by_hand();
     let launch = JobLaunch {
         job_name: "counting".into(),
@@ -128,9 +133,9 @@ pub fn launch(settings: ClusterSettings, params: &Params) -> (Stop, JobLaunch) {
 
 /// Keeps what is told, and lets tests wait for it.
 #[derive(Default)]
-pub struct Told {
-    pub lines: Mutex<Vec<String>>,
-    pub last: Mutex<Option<JobProgress>>,
+pub(crate) struct Told {
+    pub(crate) lines: Mutex<Vec<String>>,
+    pub(crate) last: Mutex<Option<JobProgress>>,
     told: Mutex<Option<mpsc::Sender<String>>>,
 }
 
@@ -151,7 +156,7 @@ impl ProgressListener for Told {
 }
 
 impl Told {
-    pub fn new() -> (Arc<Self>, Lines) {
+    pub(crate) fn new() -> (Arc<Self>, Lines) {
         let (sender, receiver) = mpsc::channel();
         let told = Self { told: Mutex::new(Some(sender)), ..Self::default() };
         (Arc::new(told), Lines(receiver))
@@ -159,11 +164,11 @@ impl Told {
 }
 
 /// The lines as they come.
-pub struct Lines(mpsc::Receiver<String>);
+pub(crate) struct Lines(mpsc::Receiver<String>);
 
 impl Lines {
     /// The next line that holds `text`.
-    pub fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         loop {
             let line = self.0.recv_timeout(Duration::from_secs(30));
             let line = line.unwrap_or_else(|_| panic!("nobody said {text:?} within 30 s"));
@@ -175,16 +180,16 @@ impl Lines {
 }
 
 /// A JobManager on a thread of its own.
-pub struct JobManagerThread {
-    pub stop: Stop,
-    pub lines: Lines,
-    pub told: Arc<Told>,
-    pub address: String,
+pub(crate) struct JobManagerThread {
+    pub(crate) stop: Stop,
+    pub(crate) lines: Lines,
+    pub(crate) told: Arc<Told>,
+    pub(crate) address: String,
     thread: JoinHandle<JobOutcome>,
 }
 
 impl JobManagerThread {
-    pub fn start(settings: ClusterSettings, params: &Params) -> Self {
+    pub(crate) fn start(settings: ClusterSettings, params: &Params) -> Self {
         let (stop, launch) = launch(settings, params);
         let (told, lines) = Told::new();
         let listener: Arc<dyn ProgressListener> = Arc::clone(&told) as _;
@@ -194,23 +199,23 @@ impl JobManagerThread {
         Self { stop, lines, told, address, thread }
     }
 
-    pub fn end(self) -> JobOutcome {
+    pub(crate) fn end(self) -> JobOutcome {
         self.thread.join().unwrap()
     }
 }
 
 /// A TaskManager on a thread of its own.
-pub struct TaskManagerThread {
-    pub stop: Stop,
+pub(crate) struct TaskManagerThread {
+    pub(crate) stop: Stop,
     thread: JoinHandle<TaskManagerOutcome>,
 }
 
 impl TaskManagerThread {
-    pub fn start(jobmanager: &str, slots: u32) -> Self {
+    pub(crate) fn start(jobmanager: &str, slots: u32) -> Self {
         Self::start_as(jobmanager, slots, "test")
     }
 
-    pub fn start_as(jobmanager: &str, slots: u32, build_id: &str) -> Self {
+    pub(crate) fn start_as(jobmanager: &str, slots: u32, build_id: &str) -> Self {
         let settings = ClusterSettings { jobmanager: jobmanager.into(), slots, ..settings() };
         let (stop, mut launch) = launch(settings, &Params::new(Path::new("unused"), 0, 0.0));
         launch.build_id = build_id.into();
@@ -219,16 +224,16 @@ impl TaskManagerThread {
         Self { stop, thread }
     }
 
-    pub fn end(self) -> TaskManagerOutcome {
+    pub(crate) fn end(self) -> TaskManagerOutcome {
         self.thread.join().unwrap()
     }
 }
 
-pub fn assert_finished(outcome: &JobOutcome) {
+pub(crate) fn assert_finished(outcome: &JobOutcome) {
     assert_eq!(outcome.status, OutcomeStatus::Finished, "{:?}", outcome.error);
 }
 
-pub fn in_directory(directory: &Path) -> ClusterSettings {
+pub(crate) fn in_directory(directory: &Path) -> ClusterSettings {
     let checkpoint_dir = format!("file://{}", directory.join("checkpoints").display());
     ClusterSettings { checkpoint_dir, listen: "127.0.0.1:0".into(), ..settings() }
 }

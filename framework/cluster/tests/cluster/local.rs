@@ -79,12 +79,16 @@ fn ctrl_c_takes_a_checkpoint_from_which_the_job_goes_on() {
 fn user_code_that_never_returns_is_named_and_ends_the_run() {
     let directory = TempDir::new().unwrap();
     let mut params = Params::new(directory.path(), 1_000, 0.0);
-    params.hang_at = Some(500);
+    let reached = directory.path().join("reached");
+    params.hang_at = Some((500, reached.clone()));
     let settings = ClusterSettings { cancel_timeout: Duration::from_secs(1), ..settings() };
     let (stop, launch) = launch(settings, &params);
     let (told, lines) = Told::new();
     let running = thread::spawn(move || run_local(launch, told));
     lines.wait_for("deploying attempt 1");
+    while !reached.exists() {
+        thread::park_timeout(Duration::from_millis(10));
+    }
     stop.blocking_send(StopSignal::Interrupt).unwrap();
     stop.blocking_send(StopSignal::Interrupt).unwrap();
     let outcome = running.join().unwrap();

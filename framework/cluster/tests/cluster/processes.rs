@@ -9,7 +9,8 @@ use flott_cluster::{ClusterSettings, Silent, StopSignal, TaskManagerOutcome, run
 use tempfile::TempDir;
 
 use crate::kit::{
-    JobManagerThread, Params, TaskManagerThread, assert_exact, assert_finished, in_directory, launch, settings,
+    JobManagerThread, Params, TaskManagerThread, assert_exact, assert_finished, in_directory, launch,
+    settings,
 };
 
 #[test]
