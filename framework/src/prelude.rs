@@ -2,13 +2,13 @@
 
 pub use std::time::Duration;
 
-pub use flott_connectors::{
-    collection::CollectionSource, discard::DiscardSink, generate::GenerateSource, print::PrintSink,
-};
 #[cfg(feature = "file")]
 pub use flott_connectors::file::FileSink;
 #[cfg(feature = "kafka")]
 pub use flott_connectors::kafka::{sink::KafkaSink, source::KafkaSource};
+pub use flott_connectors::{
+    collection::CollectionSource, discard::DiscardSink, generate::GenerateSource, print::PrintSink,
+};
 pub use flott_core::{
     Error, ErrorKind, EventTime, ProcessingTime, Record, Result, ResultExt, Watermark,
     operator::{Output, SideOutput},

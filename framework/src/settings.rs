@@ -52,7 +52,9 @@ impl Sources {
             Some(Value::Dict(_, parameters)) => {
                 add(&mut self.parameters, parameters, &format!("[params] in {origin}"));
             }
-            Some(_) => return Err(invalid(format!("`params` in {origin} must be a table: write `[params]`"))),
+            Some(_) => {
+                return Err(invalid(format!("`params` in {origin} must be a table: write `[params]`")));
+            }
             None => {}
         }
         add(&mut self.settings, table, &origin);
@@ -74,7 +76,9 @@ impl Sources {
     /// Adds `KEY=VALUE` of a `--set` flag.
     pub(crate) fn add_assignment(&mut self, assignment: &str) -> Result<()> {
         let (key, text) = assignment.split_once('=').ok_or_else(|| {
-            invalid(format!("--set {assignment}: write --set KEY=VALUE, for example --set checkpoint_timeout=30s"))
+            invalid(format!(
+                "--set {assignment}: write --set KEY=VALUE, for example --set checkpoint_timeout=30s"
+            ))
         })?;
         self.add_flag(key.trim(), text.trim(), &format!("--set {}", key.trim()));
         Ok(())
@@ -119,7 +123,9 @@ pub(crate) fn extract<S: Default + Serialize + DeserializeOwned>(layers: &Layers
     let mut figment = Figment::from(Serialized::defaults(S::default()));
     let defaults: Dict = figment.extract().map_err(|error| Error::internal(error.to_string()))?;
     for (key, sourced) in layers {
-        let value = defaults.get(key).map_or_else(|| sourced.value.clone(), |default| coerce(&sourced.value, default));
+        let value = defaults
+            .get(key)
+            .map_or_else(|| sourced.value.clone(), |default| coerce(&sourced.value, default));
         figment = figment.merge(Assignment { key, value, origin: &sourced.origin });
     }
     figment.extract::<S>().map_err(|errors| {
@@ -227,7 +233,8 @@ mod tests {
         sources.add_assignment("again=true").unwrap();
         sources.add_flag("name", "7", "--name");
         let sample: Sample = extract(&sources.settings).unwrap();
-        let expected = Sample { slots: 3, name: "7".into(), checkpoint_dir: Some("0123".into()), again: true };
+        let expected =
+            Sample { slots: 3, name: "7".into(), checkpoint_dir: Some("0123".into()), again: true };
         assert_eq!(sample, expected);
         assert_eq!(sources.parameters["group"].value, Value::from("42"));
         assert_eq!(sources.parameters["brokers"].origin, "[params] in flott.toml");

@@ -8,7 +8,9 @@ use flott_core::{
     sink::Sink,
 };
 use flott_operators::{
-    fused::{Filter, FlatMap, FusedOperator, Identity, Inspect, Map, Transform, TryFilter, TryFlatMap, TryMap},
+    fused::{
+        Filter, FlatMap, FusedOperator, Identity, Inspect, Map, Transform, TryFilter, TryFlatMap, TryMap,
+    },
     watermark::Watermarks,
 };
 use flott_plan::OperatorRole;
@@ -107,7 +109,8 @@ impl<T: Record> Stream<T> {
                  Call side_output right after the operator, before any closure"
             ));
         } else if check.is_none_or(|check| check(name, Box::new(target)).is_err()) {
-            self.declaration.mistake(format!("side output {name:?} of operator {uid:?} is read as another type"));
+            self.declaration
+                .mistake(format!("side output {name:?} of operator {uid:?} is read as another type"));
         } else {
             side_output = Some(name.to_string());
         }

@@ -37,7 +37,11 @@ fn run(
 }
 
 fn parallel(parallelism: u32) -> ClusterSettings {
-    ClusterSettings { parallelism, checkpoint_interval: Duration::from_millis(50), ..ClusterSettings::default() }
+    ClusterSettings {
+        parallelism,
+        checkpoint_interval: Duration::from_millis(50),
+        ..ClusterSettings::default()
+    }
 }
 
 fn assert_finished(outcome: &JobOutcome) {
@@ -109,7 +113,9 @@ impl Summing {
             self.report.set(reading.at + Duration::from_millis(500));
         }
         let is_due = reading.at.0 as u64 / 10 >= self.fail_at;
-        if is_due && self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+        if is_due
+            && self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+        {
             return Err(Error::user("asked to fail"));
         }
         out.emit((*key, count.into(), "count".into()));
@@ -170,7 +176,10 @@ fn results_do_not_depend_on_parallelism_or_failures() {
     for (parallelism, failures) in [(1, 2), (3, 0), (3, 2)] {
         let actual = outputs(parallelism, failures);
         for (name, records) in &expected {
-            assert_eq!(&actual[name], records, "{name} with parallelism {parallelism} and {failures} failures");
+            assert_eq!(
+                &actual[name], records,
+                "{name} with parallelism {parallelism} and {failures} failures"
+            );
         }
     }
 }
@@ -190,7 +199,8 @@ fn closures_unions_and_rebalance_lose_nothing() {
         Ok(())
     });
     assert_finished(&outcome);
-    let mut expected: Vec<u64> = (0..500).flat_map(|n| [n / 2, n / 2]).chain(1000..1500).filter(|n| n % 2 == 0).collect();
+    let mut expected: Vec<u64> =
+        (0..500).flat_map(|n| [n / 2, n / 2]).chain(1000..1500).filter(|n| n % 2 == 0).collect();
     let mut actual: Vec<u64> = read(directory.path()).iter().map(|n| n.as_u64().unwrap()).collect();
     expected.sort_unstable();
     actual.sort_unstable();
@@ -240,7 +250,9 @@ fn failing(restarts: u32, function: fn(u64) -> Result<u64>) -> JobOutcome {
         ..parallel(1)
     };
     run(settings, move |job| {
-        job.source("numbers", CollectionSource::new(0..100u64)).try_map(function).sink("out", DiscardSink::new());
+        job.source("numbers", CollectionSource::new(0..100u64))
+            .try_map(function)
+            .sink("out", DiscardSink::new());
         Ok(())
     })
 }
@@ -251,7 +263,10 @@ fn user_errors_and_panics_fail_the_job_by_name() {
     assert_eq!(outcome.status, OutcomeStatus::Failed);
     let error = outcome.error.unwrap();
     assert_eq!(error.kind(), ErrorKind::User);
-    assert!(error.to_string().contains("fifty is too much") && error.to_string().contains("numbers"), "{error}");
+    assert!(
+        error.to_string().contains("fifty is too much") && error.to_string().contains("numbers"),
+        "{error}"
+    );
 
     let outcome = failing(1, |n| if n == 50 { panic!("fifty again") } else { Ok(n) });
     assert_eq!(outcome.status, OutcomeStatus::Failed);

@@ -57,7 +57,7 @@ pub(crate) enum Opened {
     /// The job has ended; nothing was changed.
     Ended(TerminalRecord),
     /// This JobManager leads. `is_again`: the job had ended and begins from nothing.
-    Leading { store: CheckpointStore, record: JobRecord, is_again: bool },
+    Leading { store: CheckpointStore, record: Box<JobRecord>, is_again: bool },
 }
 
 impl CheckpointStore {
@@ -103,7 +103,7 @@ impl CheckpointStore {
             record.job_name = job_name.to_owned();
         });
         let journal = journal.await?;
-        let record = journal.record().clone();
+        let record = Box::new(journal.record().clone());
         let kept: BTreeSet<&str> = record.checkpoints.iter().map(|entry| entry.directory.as_str()).collect();
         storage.discard_leftovers(&kept).await?;
         let store = Self { storage, journal: Arc::new(Mutex::new(journal)) };

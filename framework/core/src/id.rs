@@ -108,6 +108,15 @@ impl fmt::Display for OperatorUid {
     }
 }
 
+/// Which job, and which run of it: by these, a sink knows its own traces in an external system from those of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobIdentity {
+    /// The job's name.
+    pub name: String,
+    /// Differs between runs that each began from nothing.
+    pub run: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

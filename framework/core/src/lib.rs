@@ -19,8 +19,8 @@ pub mod time;
 pub use element::{BATCH_RECORDS_MAX, Barrier, Batch, Signal, StreamElement};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use id::{
-    AttemptId, CheckpointId, EdgeId, Generation, LeaderEpoch, OperatorId, OperatorUid, SubtaskIndex,
-    TaskManagerId, VertexId,
+    AttemptId, CheckpointId, EdgeId, Generation, JobIdentity, LeaderEpoch, OperatorId, OperatorUid,
+    SubtaskIndex, TaskManagerId, VertexId,
 };
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 pub use record::{DecodeError, Key, Record, Schema};

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     element::{Barrier, Batch, Signal},
     error::{Error, Result},
-    id::{AttemptId, CheckpointId, Generation, OperatorUid, SubtaskIndex},
+    id::{AttemptId, CheckpointId, Generation, JobIdentity, OperatorUid, SubtaskIndex},
     key_group::{KeyGroupRange, MaxParallelism},
     record::Record,
     snapshot::{OperatorSnapshot, RestoredOperator},
@@ -22,6 +22,8 @@ use crate::{
 pub struct OperatorContext {
     /// The operator's name.
     pub uid: OperatorUid,
+    /// The job it belongs to.
+    pub job: Arc<JobIdentity>,
     /// Which copy this is.
     pub subtask: SubtaskIndex,
     /// Of how many.

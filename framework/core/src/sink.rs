@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     element::Batch,
     error::Result,
-    id::{AttemptId, CheckpointId, Generation, OperatorUid, SubtaskIndex},
+    id::{AttemptId, CheckpointId, Generation, JobIdentity, OperatorUid, SubtaskIndex},
     operator::{OperatorMetrics, StepTime},
     record::Record,
     snapshot::WriteList,
@@ -43,6 +43,8 @@ impl std::fmt::Display for DeliveryGuarantee {
 pub struct WriterContext {
     /// The sink's name.
     pub uid: OperatorUid,
+    /// The job it belongs to.
+    pub job: Arc<JobIdentity>,
     /// Which copy this is.
     pub subtask: SubtaskIndex,
     /// Of how many.
@@ -111,6 +113,8 @@ pub const ALLOW_REPEATED_OUTPUT: &str = "allow_repeated_output";
 pub struct SettleRequest {
     /// The sink's name.
     pub uid: OperatorUid,
+    /// The job it belongs to.
+    pub job: JobIdentity,
     /// The checkpoint that the job goes on from, if any.
     pub checkpoint: Option<CheckpointId>,
     /// The committables that this checkpoint lists for the sink.

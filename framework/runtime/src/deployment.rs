@@ -6,7 +6,8 @@ use std::{
 };
 
 use flott_core::{
-    AttemptId, CheckpointId, EdgeId, Generation, OperatorId, OperatorUid, Result, SubtaskIndex, VertexId,
+    AttemptId, CheckpointId, EdgeId, Generation, JobIdentity, OperatorId, OperatorUid, Result, SubtaskIndex,
+    VertexId,
     operator::{OperatorContext, OperatorMetrics},
     snapshot::RestoredOperator,
 };
@@ -24,6 +25,8 @@ const COMMANDS_MAX: usize = 1024;
 
 /// What one process is asked to run.
 pub struct Deployment {
+    /// The job.
+    pub job: Arc<JobIdentity>,
     /// The attempt.
     pub attempt: AttemptId,
     /// Scope of transactional ids.
@@ -260,6 +263,7 @@ impl<'a> Builder<'a> {
         let restored = self.deployment.restored.remove(&(subtask, uid.clone())).unwrap_or_default();
         OperatorContext {
             uid,
+            job: Arc::clone(&self.deployment.job),
             subtask,
             parallelism,
             max_parallelism: self.plan.graph.max_parallelism,

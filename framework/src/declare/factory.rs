@@ -118,6 +118,7 @@ impl<S: Sink> OperatorFactory for SinkFactory<S> {
     ) -> Result<ErasedDownstream> {
         let writer = self.0.writer(&WriterContext {
             uid: context.uid.clone(),
+            job: Arc::clone(&context.job),
             subtask: context.subtask,
             parallelism: context.parallelism,
             attempt: context.attempt,

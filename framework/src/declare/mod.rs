@@ -122,7 +122,11 @@ impl SharedDeclaration {
     /// Records of a type to the subtask of the same index, or in turn where the parallelism differs.
     pub(crate) fn add_forward_edge<T: Record>(&self, from: &Origin, to: OperatorId) {
         let edge = Edge::<T>::new(|channels| {
-            if channels == 1 { Box::new(ForwardPartitioner) } else { Box::new(RebalancePartitioner::default()) }
+            if channels == 1 {
+                Box::new(ForwardPartitioner)
+            } else {
+                Box::new(RebalancePartitioner::default())
+            }
         });
         self.add_edge(from, to, Partitioning::Forward, T::schema(), Arc::new(edge));
     }

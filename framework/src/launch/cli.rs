@@ -101,7 +101,8 @@ fn check_names<P: Parameters>() -> Result<()> {
     let parameters = P::augment_args(Command::new("parameters"));
     let engine = with_settings(Command::new("engine"));
     for parameter in parameters.get_arguments() {
-        let is_taken = |flag: &Arg| flag.get_id() == parameter.get_id() || flag.get_long() == parameter.get_long();
+        let is_taken =
+            |flag: &Arg| flag.get_id() == parameter.get_id() || flag.get_long() == parameter.get_long();
         if parameter.get_long().is_some() && engine.get_arguments().any(is_taken) {
             let name = parameter.get_id();
             return Err(Error::new(

@@ -59,7 +59,11 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::from(error.kind().exit_code())
 }
 
-fn run<P: Parameters>(build: fn(&mut Job, P) -> Result<()>, info: JobInfo, matches: &ArgMatches) -> Result<u8> {
+fn run<P: Parameters>(
+    build: fn(&mut Job, P) -> Result<()>,
+    info: JobInfo,
+    matches: &ArgMatches,
+) -> Result<u8> {
     let plan = matches.subcommand_matches("plan");
     let matches = plan.unwrap_or(matches);
     let sources = read_sources(matches)?;
@@ -176,9 +180,10 @@ fn read_sources(matches: &ArgMatches) -> Result<Sources> {
             .or_error(ErrorKind::Settings, format_args!("cannot read {}", settings::FILE))?;
         sources.add_file(Path::new(settings::FILE), &text)?;
     }
-    sources.add_environment(std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    }));
+    sources.add_environment(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    );
     for assignment in matches.get_many::<String>(cli::SET).into_iter().flatten() {
         sources.add_assignment(assignment)?;
     }

@@ -45,7 +45,8 @@ pub(super) fn resolve<P: Parameters>(matches: &ArgMatches, layers: &Layers) -> R
 
 fn explain(error: &clap::Error, origins: &[String]) -> Error {
     let text = error.render().to_string();
-    let mut text = text.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default().to_string();
+    let mut text =
+        text.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default().to_string();
     if error.kind() == ClapError::MissingRequiredArgument {
         text.push_str(
             "\ngive it as a flag, as a key of [params] in flott.toml, or as a variable FLOTT_PARAMS__…",
@@ -152,7 +153,10 @@ mod tests {
         let error = resolve_with("", &[], &[]).unwrap_err().to_string();
         assert!(error.contains("--brokers") && error.contains("FLOTT_PARAMS__"), "{error}");
         let error = resolve_with("[params]\nbroker = 'x'", &[], &[]).unwrap_err().to_string();
-        assert!(error.contains("unknown setting `broker`") && error.contains("did you mean `brokers`"), "{error}");
+        assert!(
+            error.contains("unknown setting `broker`") && error.contains("did you mean `brokers`"),
+            "{error}"
+        );
         let variables = [("FLOTT_PARAMS__TINY_CENTS", "few"), ("FLOTT_PARAMS__BROKERS", "b")];
         let error = resolve_with("", &variables, &[]).unwrap_err().to_string();
         assert!(error.contains("'few'") && error.contains("variable FLOTT_PARAMS__TINY_CENTS"), "{error}");

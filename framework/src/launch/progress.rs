@@ -100,12 +100,7 @@ fn line(progress: &JobProgress) -> String {
 }
 
 fn head(progress: &JobProgress) -> String {
-    let mut out = format!(
-        "{} {} {}s",
-        progress.job_name,
-        progress.status,
-        progress.elapsed.as_secs(),
-    );
+    let mut out = format!("{} {} {}s", progress.job_name, progress.status, progress.elapsed.as_secs(),);
     if let Some(checkpoint) = progress.checkpoint {
         let (id, millis) = (checkpoint.id, checkpoint.duration.as_millis());
         let _ = write!(out, ", checkpoint {id} ({millis} ms, {})", bytes(checkpoint.bytes));

@@ -113,6 +113,7 @@ impl Driver {
         candidates.sort_unstable_by_key(|&candidate| std::cmp::Reverse(candidate));
         let settling = Settling {
             program: Arc::clone(&self.program),
+            job: self.job.clone(),
             store: self.store.clone(),
             settings: Arc::clone(&self.settings),
             candidates,
@@ -151,6 +152,7 @@ impl Driver {
             .note(format!("deploying attempt {attempt} {from} to {count} slots, generation {generation}"));
         for (id, me) in index_of {
             let deploy = Deploy {
+                job: self.job.clone(),
                 attempt,
                 generation,
                 restore: manifest.clone(),

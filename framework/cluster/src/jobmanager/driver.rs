@@ -9,8 +9,8 @@ use flott_control::{
     job::{Fact, JobMaster, JobStatus},
 };
 use flott_core::{
-    AttemptId, CheckpointId, Clock, ErrorKind, Generation, LeaderEpoch, MonotonicTime, OperatorUid,
-    SubtaskIndex, TaskManagerId, source::Split,
+    AttemptId, CheckpointId, Clock, ErrorKind, Generation, JobIdentity, LeaderEpoch, MonotonicTime,
+    OperatorUid, SubtaskIndex, TaskManagerId, source::Split,
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
@@ -66,6 +66,7 @@ pub(super) struct Driver {
     pub(super) settings: Arc<ClusterSettings>,
     pub(super) epoch: LeaderEpoch,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) job: JobIdentity,
     pub(super) store: CheckpointStore,
     pub(super) master: JobMaster<TaskAck>,
     pub(super) report: Report,

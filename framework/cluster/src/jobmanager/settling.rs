@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, thread};
 
 use flott_control::Failure;
 use flott_core::{
-    CheckpointId, Error, ErrorKind, Generation, OperatorUid, Result,
+    CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
     sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
 };
 use flott_plan::OperatorRole;
@@ -18,6 +18,7 @@ use crate::{settings::ClusterSettings, store::CheckpointStore};
 /// One settling.
 pub(super) struct Settling {
     pub(super) program: Arc<JobProgram>,
+    pub(super) job: JobIdentity,
     pub(super) store: CheckpointStore,
     pub(super) settings: Arc<ClusterSettings>,
     /// Newest first: the first one that can be read counts.
@@ -115,6 +116,7 @@ impl Settling {
         };
         let request = SettleRequest {
             uid: uid.clone(),
+            job: self.job.clone(),
             checkpoint: manifest.map(|manifest| manifest.checkpoint),
             committables: manifest
                 .map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE)),

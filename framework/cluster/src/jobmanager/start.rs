@@ -6,7 +6,7 @@ use std::{
 };
 
 use flott_control::job::{JobMaster, JobStatus};
-use flott_core::{Clock, Error, ErrorKind, Result, ResultExt, SystemClock, TaskManagerId, hash};
+use flott_core::{Clock, Error, ErrorKind, JobIdentity, Result, ResultExt, SystemClock, TaskManagerId, hash};
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
 use flott_state::storage::{JobRecord, TerminalRecord};
@@ -67,7 +67,7 @@ impl JobManager {
             CheckpointStore::open(&settings.checkpoint_dir, &self.job_name, settings.again, run).await?;
         let (store, record, is_again) = match opened {
             store::Opened::Ended(terminal) => return Ok(already_ended(terminal)),
-            store::Opened::Leading { store, record, is_again } => (store, record, is_again),
+            store::Opened::Leading { store, record, is_again } => (store, *record, is_again),
         };
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let reception = Arc::new(self.reception(&program, &record)?);
@@ -120,6 +120,7 @@ impl JobManager {
             program: Arc::new(program),
             plan: Arc::new(plan),
             epoch: record.epoch,
+            job: JobIdentity { name: record.job_name, run: record.run },
             store,
             master,
             report: Report::new(self.progress, self.job_name, uids, clock.now()),

@@ -1,7 +1,7 @@
 //! The messages.
 
 use flott_control::{Failure, TaskId, splits::Split};
-use flott_core::{AttemptId, CheckpointId, Generation, LeaderEpoch, OperatorUid};
+use flott_core::{AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid};
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,7 @@ pub(crate) enum TaskOrder {
 /// An attempt's part in one TaskManager.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Deploy {
+    pub(crate) job: JobIdentity,
     pub(crate) attempt: AttemptId,
     pub(crate) generation: Generation,
     /// The checkpoint to start from, without its list states.

@@ -59,6 +59,7 @@ pub(super) async fn prepare(
 fn build(job: &Job, deploy: Deploy, listener: Arc<dyn TaskListener>) -> Result<DeployedTasks, NotPrepared> {
     let restored = restore(job, &deploy, &Handle::current()).map_err(NotPrepared::Damaged)?;
     let deployment = Deployment {
+        job: Arc::new(deploy.job),
         attempt: deploy.attempt,
         generation: deploy.generation,
         restored_checkpoint: deploy.restore.as_ref().map(|manifest| manifest.checkpoint),

@@ -48,6 +48,19 @@ fn a_task_manager_of_another_build_is_refused() {
 }
 
 #[test]
+fn a_task_manager_that_declares_another_plan_says_where_it_differs() {
+    let directory = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), 1_000, 0.0);
+    let jobmanager = JobManagerThread::start(in_directory(directory.path()), &params);
+    let other = TaskManagerThread::start_with_another_plan(&jobmanager.address).end();
+    assert_eq!(other.exit_code(), 5, "{other:?}");
+    assert!(format!("{other:?}").contains("exists on one side only"), "{other:?}");
+    let member = TaskManagerThread::start(&jobmanager.address, 1);
+    assert_finished(&jobmanager.end());
+    assert_eq!(member.end().exit_code(), 0);
+}
+
+#[test]
 fn a_checkpoint_directory_that_is_a_file_is_a_settings_error() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");

@@ -14,6 +14,7 @@ use flott_cluster::{
     ClusterSettings, JobEvent, JobLaunch, JobOutcome, JobProgress, OutcomeStatus, ProgressListener,
     StopSignal, TaskManagerOutcome, Termination, run_jobmanager, run_taskmanager,
 };
+use flott_core::{Clock, SystemClock};
 use serde_json::json;
 
 pub(crate) const KEYS: u64 = 97;
@@ -134,21 +135,16 @@ pub(crate) fn launch(settings: ClusterSettings, params: &Params) -> (Stop, JobLa
 /// Keeps what is told, and lets tests wait for it.
 #[derive(Default)]
 pub(crate) struct Told {
-    pub(crate) lines: Mutex<Vec<String>>,
-    pub(crate) last: Mutex<Option<JobProgress>>,
     told: Mutex<Option<mpsc::Sender<String>>>,
 }
 
 impl ProgressListener for Told {
-    fn on_progress(&self, progress: &JobProgress) {
-        *self.last.lock().unwrap() = Some(progress.clone());
-    }
+    fn on_progress(&self, _progress: &JobProgress) {}
 
     fn on_event(&self, event: &JobEvent) {
         if std::env::var_os("FLOTT_TEST_VERBOSE").is_some() {
-            eprintln!("{}", event.text);
+            eprintln!("{:?} {}", SystemClock.now().since_start(), event.text);
         }
-        self.lines.lock().unwrap().push(event.text.clone());
         if let Some(told) = &*self.told.lock().unwrap() {
             let _ = told.send(event.text.clone());
         }
@@ -158,7 +154,7 @@ impl ProgressListener for Told {
 impl Told {
     pub(crate) fn new() -> (Arc<Self>, Lines) {
         let (sender, receiver) = mpsc::channel();
-        let told = Self { told: Mutex::new(Some(sender)), ..Self::default() };
+        let told = Self { told: Mutex::new(Some(sender)) };
         (Arc::new(told), Lines(receiver))
     }
 }
@@ -183,7 +179,6 @@ impl Lines {
 pub(crate) struct JobManagerThread {
     pub(crate) stop: Stop,
     pub(crate) lines: Lines,
-    pub(crate) told: Arc<Told>,
     pub(crate) address: String,
     thread: JoinHandle<JobOutcome>,
 }
@@ -192,11 +187,10 @@ impl JobManagerThread {
     pub(crate) fn start(settings: ClusterSettings, params: &Params) -> Self {
         let (stop, launch) = launch(settings, params);
         let (told, lines) = Told::new();
-        let listener: Arc<dyn ProgressListener> = Arc::clone(&told) as _;
-        let thread = thread::spawn(move || run_jobmanager(launch, listener));
+        let thread = thread::spawn(move || run_jobmanager(launch, told));
         let line = lines.wait_for("listens on ");
         let address = line.rsplit(' ').next().unwrap().to_owned();
-        Self { stop, lines, told, address, thread }
+        Self { stop, lines, address, thread }
     }
 
     pub(crate) fn end(self) -> JobOutcome {
@@ -215,11 +209,27 @@ impl TaskManagerThread {
         Self::start_as(jobmanager, slots, "test")
     }
 
+    /// One whose `main` declares another job than the JobManager's.
+    pub(crate) fn start_with_another_plan(jobmanager: &str) -> Self {
+        Self::start_changed(jobmanager, 1, |launch| {
+            launch.build_program = Arc::new(|_, _| {
+                let mut job = Job::new();
+                let numbers = job.source("figures", CollectionSource::new(0..3u64));
+                numbers.sink("out", DiscardSink::new());
+                plumbing::finish(job)
+            });
+        })
+    }
+
     pub(crate) fn start_as(jobmanager: &str, slots: u32, build_id: &str) -> Self {
+        Self::start_changed(jobmanager, slots, |launch| launch.build_id = build_id.into())
+    }
+
+    fn start_changed(jobmanager: &str, slots: u32, change: impl FnOnce(&mut JobLaunch)) -> Self {
         let settings = ClusterSettings { jobmanager: jobmanager.into(), slots, ..settings() };
         let (stop, mut launch) = launch(settings, &Params::new(Path::new("unused"), 0, 0.0));
-        launch.build_id = build_id.into();
         launch.parameters = serde_json::Value::Null;
+        change(&mut launch);
         let thread = thread::spawn(move || run_taskmanager(launch, Arc::new(flott_cluster::Silent)));
         Self { stop, thread }
     }

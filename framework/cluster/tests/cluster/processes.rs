@@ -1,15 +1,20 @@
 use std::{
+    fs,
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
-use flott_cluster::{ClusterSettings, Silent, StopSignal, TaskManagerOutcome, run_taskmanager};
+use flott_cluster::{
+    ClusterSettings, Silent, StopSignal, TaskManagerOutcome, run_jobmanager, run_taskmanager,
+};
 use tempfile::TempDir;
 
 use crate::kit::{
-    JobManagerThread, Params, TaskManagerThread, assert_exact, assert_finished, in_directory, launch,
+    JobManagerThread, Params, TaskManagerThread, Told, assert_exact, assert_finished, in_directory, launch,
     settings,
 };
 
@@ -61,13 +66,39 @@ fn task_manager_process() {
     std::process::exit(outcome.exit_code().into());
 }
 
+const DIRECTORY: &str = "FLOTT_TEST_DIRECTORY";
+
+/// Not a test: the JobManager that other tests start as a process.
+#[test]
+#[ignore = "run by other tests, as a process"]
+fn job_manager_process() {
+    let (Ok(listen), Ok(directory)) = (std::env::var(JOBMANAGER), std::env::var(DIRECTORY)) else { return };
+    let directory = Path::new(&directory);
+    let settings = ClusterSettings { listen, parallelism: 2, ..in_directory(directory) };
+    let (_stop, launch) = launch(settings, &Params::new(directory, RECORDS, RATE));
+    let outcome = run_jobmanager(launch, Told::new().0);
+    assert_finished(&outcome);
+    std::process::exit(0);
+}
+
+const RECORDS: u64 = 60_000;
+const RATE: f64 = 20_000.0;
+
 struct Process(Child);
 
 impl Process {
     fn start(jobmanager: &str) -> Self {
+        Self::run("processes::task_manager_process", &[(JOBMANAGER, jobmanager)])
+    }
+
+    fn start_job_manager(listen: &str, directory: &str) -> Self {
+        Self::run("processes::job_manager_process", &[(JOBMANAGER, listen), (DIRECTORY, directory)])
+    }
+
+    fn run(test: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "processes::task_manager_process", "--ignored", "--nocapture"]);
-        command.env(JOBMANAGER, jobmanager).stdout(Stdio::null());
+        command.args(["--exact", test, "--ignored", "--nocapture"]);
+        command.envs(variables.iter().copied()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
 
@@ -90,7 +121,7 @@ impl Drop for Process {
 
 fn storm(signal: &str, expected: &str) {
     let directory = TempDir::new().unwrap();
-    let params = Params::new(directory.path(), 60_000, 20_000.0);
+    let params = Params::new(directory.path(), RECORDS, RATE);
     let settings = ClusterSettings { parallelism: 2, ..in_directory(directory.path()) };
     let jobmanager = JobManagerThread::start(settings, &params);
     let first = Process::start(&jobmanager.address);
@@ -124,6 +155,40 @@ fn a_killed_task_manager_is_replaced_by_the_standby() {
 #[test]
 fn a_frozen_task_manager_is_replaced_and_does_no_harm_when_it_wakes() {
     storm("-STOP", "no heartbeat");
+}
+
+/// Waits until the job has so many completed checkpoints on disk.
+fn await_checkpoint(directory: &Path, number: usize) {
+    let checkpoints = directory.join("checkpoints/checkpoints");
+    let reached = |name: String| name[4..24].parse::<usize>().is_ok_and(|checkpoint| checkpoint > number);
+    for _ in 0..3_000 {
+        let names = fs::read_dir(&checkpoints).into_iter().flatten();
+        if names.flatten().any(|entry| reached(entry.file_name().into_string().unwrap())) {
+            return;
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("no checkpoint {number} within 30 s");
+}
+
+#[test]
+fn a_killed_job_manager_is_followed_by_another_that_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), RECORDS, RATE);
+    // A port that was free a moment ago.
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let path = directory.path().to_str().unwrap();
+    let first = Process::start_job_manager(&listen, path);
+    let members = [0, 1].map(|_| Process::start(&listen));
+    await_checkpoint(directory.path(), 3);
+    first.signal("-KILL");
+    drop(first);
+    let second = Process::start_job_manager(&listen, path);
+    assert_eq!(second.exit_code(), Some(0));
+    for member in members {
+        assert_eq!(member.exit_code(), Some(0));
+    }
+    assert_exact(&params);
 }
 
 #[test]

@@ -28,6 +28,7 @@ impl Job {
 
     fn writer(&self, generation: u64) -> Box<dyn SinkWriter<In = u64>> {
         let context = WriterContext {
+            job: std::sync::Arc::default(),
             uid: Self::uid(),
             subtask: SubtaskIndex(0),
             parallelism: 1,
@@ -53,6 +54,7 @@ impl Job {
         change: fn(&mut SettleRequest),
     ) -> flott_core::Result<SettleReport> {
         let mut request = SettleRequest {
+            job: flott_core::JobIdentity::default(),
             uid: Self::uid(),
             checkpoint: checkpoint.map(CheckpointId),
             committables,

@@ -22,6 +22,7 @@ struct WriterRun {
 
 fn context(generation: u64) -> WriterContext {
     WriterContext {
+        job: Arc::default(),
         uid: OperatorUid::new("sink").unwrap(),
         subtask: SubtaskIndex(0),
         parallelism: 1,
@@ -79,6 +80,7 @@ fn settle(
     generations: &[u64],
 ) -> Result<SettleReport> {
     let request = SettleRequest {
+        job: flott_core::JobIdentity::default(),
         uid: OperatorUid::new("sink").unwrap(),
         checkpoint: checkpoint.map(CheckpointId),
         committables,

@@ -70,7 +70,10 @@ fn an_ended_discovery_is_told_to_each_new_attempt() {
     let mut source = SplitAssignment::new();
     acts(|out| source.on_discovered(splits(&["a"]), out));
     acts(|out| source.on_discovery_ended(out));
-    assert_eq!(acts(|out| source.on_attempt(2, out)), [assign(0, &["a"]), assign(1, &[]), no_more(0), no_more(1)]);
+    assert_eq!(
+        acts(|out| source.on_attempt(2, out)),
+        [assign(0, &["a"]), assign(1, &[]), no_more(0), no_more(1)]
+    );
 }
 
 #[test]

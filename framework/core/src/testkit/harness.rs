@@ -141,6 +141,7 @@ impl<O: Operator> OperatorHarness<O> {
 #[must_use]
 pub fn context(restored: RestoredOperator) -> OperatorContext {
     OperatorContext {
+        job: Arc::default(),
         uid: OperatorUid::new("tested").expect("the name is allowed"),
         subtask: SubtaskIndex(0),
         parallelism: 1,

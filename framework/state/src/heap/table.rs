@@ -1,7 +1,10 @@
 use flott_core::record::{Key, Record};
 use hashbrown::HashTable;
 
-use super::{freezable::Duplicate, processor::{prefetch, prefetch_address}};
+use super::{
+    freezable::Duplicate,
+    processor::{prefetch, prefetch_address},
+};
 
 /// A hash table of keys and values that tells where an entry is, so that one look-up serves several accesses.
 pub(super) struct Table<K, V> {
@@ -28,7 +31,8 @@ impl<K, V> Default for Table<K, V> {
 impl<K: Record, V: Record> Duplicate for Table<K, V> {
     fn duplicate(&self) -> Self {
         let entries = self.entries.clone();
-        let first = entries.iter_buckets().next().and_then(|at| Some(tags_behind(entries.get_bucket(at)?, at)));
+        let first =
+            entries.iter_buckets().next().and_then(|at| Some(tags_behind(entries.get_bucket(at)?, at)));
         Self { entries, tags: first.unwrap_or_default() }
     }
 }

@@ -199,7 +199,8 @@ impl Settlement {
         for &index in &self.rounds[round] {
             let committable = &self.request.committables[index];
             let seen = self.seen.get(&committable.transactional_id).and_then(|seen| seen.last());
-            if seen.is_some_and(|seen| committable.is_superseded(seen)) {
+            let is_superseded = seen.is_some_and(|seen| committable.is_superseded(seen));
+            if is_superseded && self.request.is_comparing_start_times() {
                 self.states[index] = State::Doubtful(Doubt::Superseded);
                 continue;
             }

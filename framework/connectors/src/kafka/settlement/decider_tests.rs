@@ -223,9 +223,11 @@ fn output_of_a_later_checkpoint_stops_the_job_unless_repeats_are_allowed() {
     let report = script.run(restored(vec![committable(ID, 5)]));
     let error = report.verdict(STRICT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State);
-    for part in
-        ["checkpoint 5 is restored", "p.a.g1.0.1: committed with checkpoint 6", "--set allow_repeated_output=true"]
-    {
+    for part in [
+        "checkpoint 5 is restored",
+        "p.a.g1.0.1: committed with checkpoint 6",
+        "--set allow_repeated_output=true",
+    ] {
         assert!(error.to_string().contains(part), "{error}");
     }
     report.verdict(SettlementPolicy { allow_repeated_output: true, ..STRICT }).unwrap();
@@ -336,4 +338,17 @@ fn without_settling_the_fence_aborts_what_was_pre_committed() {
     assert!(!script.log.iter().any(|line| line.starts_with("commit")));
     assert_eq!(report.fenced, [ID]);
     report.verdict(STRICT).unwrap();
+}
+
+#[cfg(feature = "ablation")]
+#[test]
+fn without_start_times_a_later_transaction_of_the_producer_is_committed() {
+    let is_committed = |skip_start_times| {
+        let mut script =
+            Script::default().knows(ID, TransactionPhase::Ongoing, 2_000).marks(ID, "job", "r", 5);
+        script.run(SettlementRequest { skip_start_times, ..restored(vec![committable(ID, 5)]) });
+        script.log.iter().any(|line| line.starts_with("commit"))
+    };
+    assert!(is_committed(true));
+    assert!(!is_committed(false));
 }

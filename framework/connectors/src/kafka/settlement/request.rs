@@ -27,6 +27,9 @@ pub struct SettlementRequest {
     /// Leaves the commits out, to show what that costs.
     #[cfg(feature = "ablation")]
     pub skip_settle: bool,
+    /// Takes any transaction of a listed producer for the listed one, to show what that costs.
+    #[cfg(feature = "ablation")]
+    pub skip_start_times: bool,
 }
 
 /// The ids that one generation may have used.
@@ -69,12 +72,21 @@ impl SettlementRequest {
             policy: SettlementPolicy::default(),
             #[cfg(feature = "ablation")]
             skip_settle: false,
+            #[cfg(feature = "ablation")]
+            skip_start_times: false,
         }
     }
 
     pub(super) fn is_settling(&self) -> bool {
         #[cfg(feature = "ablation")]
         return !self.skip_settle;
+        #[cfg(not(feature = "ablation"))]
+        true
+    }
+
+    pub(super) fn is_comparing_start_times(&self) -> bool {
+        #[cfg(feature = "ablation")]
+        return !self.skip_start_times;
         #[cfg(not(feature = "ablation"))]
         true
     }

@@ -22,12 +22,18 @@ use super::{
     lane::Lane,
     outbox::Outbox,
     serializer::Serializer,
-    settings::SinkSettings,
+    settings::{SinkSettings, owner},
     slots::{Action, SLOTS_MAX, SlotIndex, Slots},
     starter::Starter,
     transaction::Transaction,
 };
-use crate::kafka::{background, blocking::BlockingClient, settlement::TransactionalIds};
+#[cfg(feature = "ablation")]
+use crate::kafka::ablation;
+use crate::kafka::{
+    background,
+    blocking::BlockingClient,
+    settlement::{MarkerOwner, TransactionalIds},
+};
 
 /// How long a barrier waits for a producer, should records have come before one was ready.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +42,7 @@ pub(super) struct ExactlyOnceWriter<T> {
     settings: SinkSettings,
     serializer: Serializer<T>,
     generation: Generation,
+    owner: MarkerOwner,
     outbox: Outbox,
     slots: Slots,
     actions: Vec<Action>,
@@ -71,6 +78,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
             settings: settings.clone(),
             serializer,
             generation,
+            owner: owner(&context.job),
             outbox: Outbox::default(),
             slots: Slots::default(),
             actions: Vec::new(),
@@ -83,6 +91,10 @@ impl<T: Record> ExactlyOnceWriter<T> {
             committer: Committer::new(sender),
             failure: None,
         };
+        #[cfg(feature = "ablation")]
+        {
+            writer.slots.skip_quarantine = ablation::is_without(ablation::Step::Quarantine);
+        }
         writer.slots.start(&mut writer.actions);
         writer.act()?;
         Ok(writer)
@@ -212,7 +224,7 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
                 lane,
                 flush,
                 topic: Arc::clone(&self.settings.topic),
-                owner: self.settings.owner(),
+                owner: self.owner.clone(),
                 generation: self.generation,
                 client: Arc::clone(&self.client),
                 sealed: Mutex::default(),

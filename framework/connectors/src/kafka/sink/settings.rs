@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flott_core::Result;
+use flott_core::{JobIdentity, Result};
 use rdkafka::ClientConfig;
 
 use crate::kafka::{
@@ -73,10 +73,9 @@ impl SinkSettings {
         ];
         self.properties.client_config(&DEFAULTS, &fixed, &RESERVED)
     }
+}
 
-    /// Whose markers are ours.
-    pub(super) fn owner(&self) -> MarkerOwner {
-        let prefix = self.prefix.clone().unwrap_or_default();
-        MarkerOwner { job: prefix, run: String::new() }
-    }
+/// Whose markers are ours.
+pub(super) fn owner(job: &JobIdentity) -> MarkerOwner {
+    MarkerOwner { job: job.name.clone(), run: job.run.clone() }
 }

@@ -3,7 +3,13 @@ use flott_core::{
     sink::{SettleReport, SettleRequest, Settler},
 };
 
-use super::{settings::SinkSettings, slots::SLOTS_MAX, transaction::decode};
+use super::{
+    settings::{SinkSettings, owner},
+    slots::SLOTS_MAX,
+    transaction::decode,
+};
+#[cfg(feature = "ablation")]
+use crate::kafka::ablation;
 use crate::kafka::{
     blocking::BlockingClient,
     settlement::{IdScope, LostTransaction, SettlementPolicy, SettlementReport, SettlementRequest, settle},
@@ -35,13 +41,18 @@ impl Settler for KafkaSettler {
             self.prefix.clone(),
             request.uid.clone(),
             &*self.settings.topic,
-            self.settings.owner(),
+            owner(&request.job),
         );
         settlement.restored = request.checkpoint;
         settlement.committables =
             request.committables.iter().map(|bytes| decode(bytes)).collect::<Result<_>>()?;
         settlement.scopes = request.generations.iter().map(scope).collect();
         settlement.policy = policy;
+        #[cfg(feature = "ablation")]
+        {
+            settlement.skip_settle = ablation::is_without(ablation::Step::Settle);
+            settlement.skip_start_times = ablation::is_without(ablation::Step::Quarantine);
+        }
         let report = self.client.ask(async |client| settle(client, settlement).await)?;
         report.verdict(policy)?;
         Ok(summary(&report))

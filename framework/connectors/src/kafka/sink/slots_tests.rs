@@ -268,3 +268,15 @@ fn walk(seed: u64, steps: usize) {
         world.act(std::mem::take(&mut actions));
     }
 }
+
+#[cfg(feature = "ablation")]
+#[test]
+fn without_quarantine_a_listed_producer_is_used_again() {
+    let mut slots = ready();
+    slots.skip_quarantine = true;
+    assert_eq!(open(&mut slots), 0);
+    slots.on_barrier(checkpoint(1));
+    complete(&mut slots, 1);
+    committed(&mut slots, 0, true);
+    assert_eq!(open(&mut slots), 0);
+}
