@@ -1,0 +1,194 @@
+//! What a storm does, as a sequence that depends on its seed alone.
+
+use std::time::Duration;
+
+use crate::ablation::Ablation;
+
+/// Something bad that happens to the cluster or the broker. All durations end in the opposite: a process that was killed
+/// is started again, one that was frozen goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// SIGKILL of one TaskManager.
+    KillTaskManager { away: Duration },
+    /// SIGKILL of all TaskManagers.
+    KillTaskManagers { away: Duration },
+    /// SIGSTOP of one TaskManager.
+    FreezeTaskManager { frozen: Duration },
+    /// SIGKILL of the JobManager.
+    KillJobManager { away: Duration },
+    /// SIGSTOP of the JobManager.
+    FreezeJobManager { frozen: Duration },
+    /// SIGKILL of all processes of the job.
+    KillAll { away: Duration },
+    /// SIGKILL of the broker.
+    KillBroker { away: Duration },
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// When its time has come.
+    Now,
+    /// So long after the JobManager says that a checkpoint is complete: its commits may be under way.
+    AfterCheckpoint(Duration),
+}
+
+/// One fault of a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Strike {
+    /// Time since the strike before.
+    pub(crate) pause: Duration,
+    pub(crate) moment: Moment,
+    pub(crate) fault: Fault,
+    /// Chooses among several processes.
+    pub(crate) victim: usize,
+}
+
+/// The endless sequence of a storm's strikes.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    random: Random,
+    without: Option<Ablation>,
+}
+
+impl Plan {
+    /// The storm of this seed; for an ablation, one that strikes where that shows.
+    pub(crate) fn new(seed: u64, without: Option<Ablation>) -> Self {
+        Self { random: Random(seed), without }
+    }
+
+    fn fault(&mut self) -> Fault {
+        let random = &mut self.random;
+        let away = random.duration_ms(0, 1_500);
+        // A frozen process is noticed after 1.5 s, see `crew::settings`.
+        let frozen =
+            if random.chance(50) { random.duration_ms(20, 1_000) } else { random.duration_ms(1_800, 4_500) };
+        match random.below(100) {
+            0..30 => Fault::KillTaskManager { away },
+            30..40 => Fault::KillTaskManagers { away },
+            40..58 => Fault::FreezeTaskManager { frozen },
+            58..74 => Fault::KillJobManager { away },
+            74..84 => Fault::FreezeJobManager { frozen },
+            84..94 => Fault::KillAll { away },
+            _ => Fault::KillBroker { away },
+        }
+    }
+
+    fn strike(&mut self) -> Strike {
+        let fault = self.fault();
+        let random = &mut self.random;
+        // Some come in quick succession, into the recovery from the last one.
+        let pause =
+            if random.chance(25) { random.duration_ms(50, 500) } else { random.duration_ms(800, 4_000) };
+        let moment = if random.chance(40) {
+            Moment::AfterCheckpoint(random.duration_us(0, 30_000))
+        } else {
+            Moment::Now
+        };
+        Strike { pause, moment, fault, victim: random.below(1 << 16) as usize }
+    }
+
+    /// Kills the one who commits, in the moment in which it does.
+    fn strike_without_settle(&mut self) -> Strike {
+        let random = &mut self.random;
+        let pause = random.duration_ms(1_500, 2_500);
+        let moment = Moment::AfterCheckpoint(random.duration_us(0, 3_000));
+        let fault = Fault::KillTaskManagers { away: random.duration_ms(0, 200) };
+        Strike { pause, moment, fault, victim: 0 }
+    }
+
+    /// Kills the writers at any time between two checkpoints: the newest complete one lists producers that were used
+    /// again.
+    fn strike_without_quarantine(&mut self) -> Strike {
+        let random = &mut self.random;
+        let pause = random.duration_ms(1_500, 2_500);
+        let moment = Moment::AfterCheckpoint(random.duration_us(0, 300_000));
+        let fault = Fault::KillTaskManagers { away: random.duration_ms(0, 200) };
+        Strike { pause, moment, fault, victim: 0 }
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Strike;
+
+    fn next(&mut self) -> Option<Strike> {
+        Some(match self.without {
+            None => self.strike(),
+            Some(Ablation::Settle) => self.strike_without_settle(),
+            Some(Ablation::Quarantine) => self.strike_without_quarantine(),
+        })
+    }
+}
+
+/// Numbers of the splitmix64 sequence.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn duration_ms(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to - from))
+    }
+
+    fn duration_us(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_micros(from + self.below(to - from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strikes(seed: u64, without: Option<Ablation>) -> Vec<Strike> {
+        Plan::new(seed, without).take(500).collect()
+    }
+
+    #[test]
+    fn a_storm_depends_on_its_seed_alone() {
+        assert_eq!(strikes(7, None), strikes(7, None));
+        assert_ne!(strikes(7, None), strikes(8, None));
+    }
+
+    #[test]
+    fn a_storm_does_everything() {
+        let strikes = strikes(1, None);
+        let count = |is: fn(&Fault) -> bool| strikes.iter().filter(|strike| is(&strike.fault)).count();
+        assert!(count(|fault| matches!(fault, Fault::KillTaskManager { .. })) > 100);
+        assert!(count(|fault| matches!(fault, Fault::KillTaskManagers { .. })) > 20);
+        assert!(count(|fault| matches!(fault, Fault::KillJobManager { .. })) > 40);
+        assert!(count(|fault| matches!(fault, Fault::KillAll { .. })) > 20);
+        assert!(count(|fault| matches!(fault, Fault::KillBroker { .. })) > 10);
+        let short = Duration::from_millis(1_500);
+        assert!(count(|fault| matches!(fault, Fault::FreezeJobManager { .. })) > 20);
+        let is_short = |fault: &Fault| matches!(*fault, Fault::FreezeTaskManager { frozen } if frozen < Duration::from_millis(1_500));
+        assert!(count(is_short) > 20);
+        let is_long =
+            |strike: &&Strike| matches!(strike.fault, Fault::FreezeTaskManager { frozen } if frozen > short);
+        assert!(strikes.iter().filter(is_long).count() > 20);
+        let in_window =
+            strikes.iter().filter(|strike| matches!(strike.moment, Moment::AfterCheckpoint(_))).count();
+        assert!((150..250).contains(&in_window), "{in_window}");
+    }
+
+    #[test]
+    fn a_storm_for_an_ablation_strikes_after_checkpoints() {
+        for without in [Ablation::Settle, Ablation::Quarantine] {
+            let strikes = strikes(1, Some(without));
+            assert!(strikes.iter().all(|strike| matches!(strike.moment, Moment::AfterCheckpoint(_))));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Carries out a plan, and undoes each fault when its time is over.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use xtask::{
+    clock::{Stopwatch, pause},
+    kafka::KafkaBroker,
+};
+
+use crate::{
+    crew::Crew,
+    error::Result,
+    plan::{Fault, Moment, Plan, Strike},
+};
+
+/// Between two looks while nothing special is waited for.
+const STEP: Duration = Duration::from_millis(2);
+/// Between two looks while the completion of a checkpoint is waited for.
+const STEP_IN_WAIT: Duration = Duration::from_micros(200);
+/// A strike does not wait longer for a checkpoint.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(10);
+/// How often ended processes are looked for.
+const INSPECTION_INTERVAL: Duration = Duration::from_millis(50);
+/// Processes that ended by themselves are started again after this time.
+const REPLACEMENT_DELAY: Duration = Duration::from_millis(500);
+
+/// How often what was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) kills: BTreeMap<&'static str, u64>,
+    /// Strikes right after the completion of a checkpoint.
+    pub(crate) in_window: u64,
+}
+
+/// A storm that is going on.
+pub(crate) struct Storm<'a> {
+    pub(crate) crew: &'a mut Crew,
+    pub(crate) broker: &'a mut KafkaBroker,
+    plan: Plan,
+    watch: Stopwatch,
+    agenda: Vec<(Duration, Step)>,
+    /// The strike that waits for a checkpoint, how many there were, and since when.
+    waiting: Option<(Strike, u64, Duration)>,
+    is_broker_away: bool,
+    inspected: Duration,
+    pub(crate) tally: Tally,
+    /// Records that the job has reported as lost.
+    pub(crate) lost_reported: u64,
+    /// The job has stopped for good.
+    pub(crate) is_stopped: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Next,
+    Strike(Strike),
+    Thaw(u32),
+    FillUp,
+    StartJobManager,
+    StartBroker,
+}
+
+impl<'a> Storm<'a> {
+    pub(crate) fn new(crew: &'a mut Crew, broker: &'a mut KafkaBroker, plan: Plan) -> Self {
+        Self {
+            crew,
+            broker,
+            plan,
+            watch: Stopwatch::start(),
+            agenda: vec![(Duration::ZERO, Step::Next)],
+            waiting: None,
+            is_broker_away: false,
+            inspected: Duration::ZERO,
+            tally: Tally::default(),
+            lost_reported: 0,
+            is_stopped: false,
+        }
+    }
+
+    /// Rages until `is_over`, which is asked often, or the job has stopped for good.
+    pub(crate) fn rage(&mut self, mut is_over: impl FnMut(Duration) -> bool) -> Result<()> {
+        while !is_over(self.watch.elapsed()) && !self.is_stopped {
+            self.step()?;
+            pause(if self.waiting.is_some() { STEP_IN_WAIT } else { STEP });
+        }
+        Ok(())
+    }
+
+    /// Ends all faults: everybody runs, and the broker serves.
+    pub(crate) fn calm_down(&mut self) -> Result<()> {
+        self.agenda.clear();
+        self.waiting = None;
+        self.crew.thaw_all()?;
+        if self.is_broker_away {
+            self.broker.relaunch()?;
+            self.is_broker_away = false;
+        }
+        self.broker.wait_until_ready()?;
+        self.look_after()
+    }
+
+    /// Sees to it that everybody runs, until `is_over`.
+    pub(crate) fn watch_over(&mut self, mut is_over: impl FnMut(Duration) -> bool) -> Result<()> {
+        self.agenda.clear();
+        let watch = Stopwatch::start();
+        while !is_over(watch.elapsed()) && !self.is_stopped {
+            self.inspect()?;
+            self.do_what_is_due()?;
+            pause(INSPECTION_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn look_after(&mut self) -> Result<()> {
+        self.inspect()?;
+        if !self.is_stopped {
+            self.crew.start_jobmanager()?;
+            self.crew.fill_up()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let now = self.watch.elapsed();
+        if now.saturating_sub(self.inspected) >= INSPECTION_INTERVAL {
+            self.inspected = now;
+            self.inspect()?;
+        }
+        self.do_what_is_due()?;
+        if let Some((strike, before, since)) = self.waiting {
+            let has_completed = self.crew.checkpoints() > before;
+            if has_completed || now.saturating_sub(since) > CHECKPOINT_PATIENCE {
+                self.waiting = None;
+                self.tally.in_window += u64::from(has_completed);
+                match strike.moment {
+                    Moment::AfterCheckpoint(delay) if has_completed => pause(delay),
+                    _ => {}
+                }
+                self.strike(strike)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn do_what_is_due(&mut self) -> Result<()> {
+        let now = self.watch.elapsed();
+        while let Some(index) = self.agenda.iter().position(|&(at, _)| at <= now) {
+            let (_, step) = self.agenda.swap_remove(index);
+            self.act(step)?;
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, delay: Duration, step: Step) {
+        self.agenda.push((self.watch.elapsed() + delay, step));
+    }
+
+    fn act(&mut self, step: Step) -> Result<()> {
+        match step {
+            Step::Next => {
+                if let Some(strike) = self.plan.next() {
+                    self.after(strike.pause, Step::Strike(strike));
+                }
+                Ok(())
+            }
+            Step::Strike(strike) if strike.moment == Moment::Now => self.strike(strike),
+            Step::Strike(strike) => {
+                self.waiting = Some((strike, self.crew.checkpoints(), self.watch.elapsed()));
+                Ok(())
+            }
+            Step::Thaw(id) => Ok(self.crew.find(id).map_or(Ok(()), |process| process.thaw())?),
+            Step::FillUp => self.crew.fill_up(),
+            Step::StartJobManager => self.crew.start_jobmanager(),
+            Step::StartBroker => {
+                self.is_broker_away = false;
+                Ok(self.broker.relaunch()?)
+            }
+        }
+    }
+
+    fn strike(&mut self, strike: Strike) -> Result<()> {
+        let name = match strike.fault {
+            Fault::KillTaskManager { away } => {
+                if !self.crew.taskmanagers.is_empty() {
+                    let index = strike.victim % self.crew.taskmanagers.len();
+                    self.crew.taskmanagers.remove(index).kill9();
+                }
+                self.after(away, Step::FillUp);
+                "kill_taskmanager"
+            }
+            Fault::KillTaskManagers { away } => {
+                self.crew.kill_taskmanagers();
+                self.after(away, Step::FillUp);
+                "kill_taskmanagers"
+            }
+            Fault::FreezeTaskManager { frozen } => {
+                if !self.crew.taskmanagers.is_empty() {
+                    let index = strike.victim % self.crew.taskmanagers.len();
+                    let id = self.crew.taskmanagers[index].id();
+                    self.crew.taskmanagers[index].freeze()?;
+                    self.after(frozen, Step::Thaw(id));
+                }
+                "freeze_taskmanager"
+            }
+            Fault::KillJobManager { away } => {
+                self.crew.kill_jobmanager();
+                self.after(away, Step::StartJobManager);
+                "kill_jobmanager"
+            }
+            Fault::FreezeJobManager { frozen } => {
+                if let Some(jobmanager) = &self.crew.jobmanager {
+                    jobmanager.freeze()?;
+                    let id = jobmanager.id();
+                    self.after(frozen, Step::Thaw(id));
+                }
+                "freeze_jobmanager"
+            }
+            Fault::KillAll { away } => {
+                self.crew.kill_jobmanager();
+                self.crew.kill_taskmanagers();
+                self.after(away, Step::StartJobManager);
+                self.after(away, Step::FillUp);
+                "kill_all"
+            }
+            Fault::KillBroker { away } => {
+                if !self.is_broker_away {
+                    self.broker.kill9();
+                    self.is_broker_away = true;
+                    self.after(away, Step::StartBroker);
+                }
+                "kill_broker"
+            }
+        };
+        *self.tally.kills.entry(name).or_default() += 1;
+        self.after(Duration::ZERO, Step::Next);
+        Ok(())
+    }
+
+    /// Whoever ended without being killed is started again, as by a supervisor; but not a job that has lost output.
+    fn inspect(&mut self) -> Result<()> {
+        let known = self.crew.surprises.len();
+        let ended = self.crew.look_for_ended()?;
+        for surprise in &self.crew.surprises[known..] {
+            eprintln!("chaos: {surprise}");
+        }
+        if self.crew.surprises.len() > known {
+            self.after(REPLACEMENT_DELAY, Step::FillUp);
+        }
+        if let Some((status, said)) = ended {
+            self.lost_reported += lost_records(&said);
+            if status.code().is_some_and(is_final) {
+                self.is_stopped = true;
+            } else {
+                self.after(REPLACEMENT_DELAY, Step::StartJobManager);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a person has to look at a job that ended with this code before it is started again.
+fn is_final(code: i32) -> bool {
+    const FAILED: i32 = 1;
+    const BINARY_DIFFERS: i32 = 5;
+    (FAILED..=BINARY_DIFFERS).contains(&code)
+}
+
+/// The numbers in `output of checkpoint 7 is lost: 123 records in 2 transactions`.
+fn lost_records(said: &str) -> u64 {
+    let reports = said.lines().filter_map(|line| line.split_once(" lost: ")?.1.split_once(" records in "));
+    reports.filter_map(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reported_losses_are_added_up() {
+        let said = "error: sink totals: output of checkpoint 7 is lost: 120 records in 2 transactions that …\n\
+                    error: sink alerts: output of checkpoint 7 is lost: 3 records in 1 transactions that …\n";
+        assert_eq!(lost_records(said), 123);
+        assert_eq!(
+            lost_records(
+                "output of checkpoint 2 may be lost: nobody can tell about 5 records in 1 transactions"
+            ),
+            5
+        );
+        assert_eq!(lost_records("error: something else"), 0);
+    }
+}
