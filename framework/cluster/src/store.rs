@@ -7,7 +7,7 @@ use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, KeyGroupRange, OperatorUid, Result, source::Split,
 };
 use flott_state::storage::{AppendError, CheckpointStorage, JobRecord, Journal, Manifest, TerminalRecord};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 /// Key groups that are read at a time when files are looked through.
 const GROUPS_AT_A_TIME: u32 = 64;
@@ -201,10 +201,15 @@ impl CheckpointStore {
     }
 
     async fn change(&self, change: impl FnOnce(&mut JobRecord)) -> Result<(), StoreError> {
-        let mut journal: MutexGuard<'_, Journal> = self.journal.lock().await;
+        let mut journal = Arc::clone(&self.journal).lock_owned().await;
         let mut record = journal.record().clone();
         change(&mut record);
-        Ok(journal.append(record).await?)
+        // An append goes on when nobody waits for it any more: broken off, it could leave an entry that this journal
+        // knows nothing of, and that looks like another leader's.
+        let appending = tokio::spawn(async move { journal.append(record).await });
+        let appended = appending.await;
+        let gone = |error| AppendError::Failed(Error::internal(format!("the journal was not written: {error}")));
+        Ok(appended.unwrap_or_else(|error| Err(gone(error)))?)
     }
 }
 
@@ -214,5 +219,34 @@ pub(crate) fn history(record: &JobRecord) -> History {
         completed: record.checkpoints.iter().map(|entry| entry.checkpoint).collect(),
         last_checkpoint_id: record.last_checkpoint,
         generation: record.generation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flott_control::job::JobStatus;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_that_is_given_up_half_way_does_not_look_like_another_leaders() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let opened = CheckpointStore::open(&url, "job", false, "run".into()).await.unwrap();
+        let Opened::Leading { store, .. } = opened else { panic!("a new directory has no end") };
+        for number in 0..60_u64 {
+            let raised = store.clone();
+            let raising = tokio::spawn(async move { raised.raise_generation(Generation(number), Vec::new()).await });
+            for _ in 0..number * number {
+                yield_now().await;
+            }
+            raising.abort();
+            let _ = raising.await;
+        }
+        let status = JobStatus::Finished.to_string();
+        store.end(TerminalRecord { status, at_ms: 0, message: None }).await.unwrap();
+        let opened = CheckpointStore::open(&url, "job", false, "later".into()).await.unwrap();
+        assert!(matches!(opened, Opened::Ended(_)));
     }
 }
