@@ -1,4 +1,11 @@
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use flott_core::{
     ErrorKind, Record, Result, ResultExt,
@@ -56,9 +63,9 @@ impl<T: Record> Sink for FileSink<T> {
     }
 
     fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
-        let probe = self.directory.join(".flott-probe");
-        let tried = fs::create_dir_all(&self.directory).and_then(|()| fs::write(&probe, b"x"));
-        tried.and_then(|()| fs::remove_file(&probe)).or_error(
+        // Sinks are checked beside each other, in several processes perhaps: each has a file of its own.
+        let tried = fs::create_dir_all(&self.directory).and_then(|()| probe(&self.directory));
+        tried.or_error(
             ErrorKind::Settings,
             format!(
                 "cannot write to {}; make it a directory that this user may write",
@@ -66,4 +73,12 @@ impl<T: Record> Sink for FileSink<T> {
             ),
         )
     }
+}
+
+/// Makes a file and removes it.
+fn probe(directory: &Path) -> io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = directory.join(format!(".probe-{process}-{number}"));
+    fs::write(&path, b"x").and_then(|()| fs::remove_file(&path))
 }

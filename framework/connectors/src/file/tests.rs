@@ -188,3 +188,14 @@ fn a_directory_that_cannot_be_written_is_told_at_the_start() {
     assert_eq!(error.kind(), ErrorKind::Settings);
     job.sink.check(1000, 1000).unwrap();
 }
+
+#[test]
+fn sinks_of_one_directory_can_be_checked_at_once() {
+    let job = Job::new();
+    std::thread::scope(|scope| {
+        let check = || (0..200).try_for_each(|_| job.sink.check(1_000, 1_000));
+        let checks = [(); 4].map(|()| scope.spawn(check));
+        checks.into_iter().for_each(|check| check.join().unwrap().unwrap());
+    });
+    assert_eq!(fs::read_dir(job.directory.path()).unwrap().count(), 0);
+}
