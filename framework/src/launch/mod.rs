@@ -4,7 +4,7 @@ mod cli;
 mod parameters;
 mod progress;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use flott_cluster::{
@@ -195,7 +195,8 @@ fn init_logging(filter: &str) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .or_error(ErrorKind::Settings, format_args!("the log filter {filter:?} is invalid"))?;
     // A second job in the same process (a test) keeps the first one's logging.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
+    let _ = log.with_writer(std::io::stderr).try_init();
     Ok(())
 }
 

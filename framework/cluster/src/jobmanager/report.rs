@@ -77,7 +77,8 @@ impl Report {
 
     pub(super) fn warn(&self, text: impl Into<String>) {
         let text = text.into();
-        tracing::warn!(job = self.job_name, "{text}");
+        // The listener shows it already: the log repeats it only for those who ask for more.
+        tracing::info!(job = self.job_name, "warning: {text}");
         self.listener.on_event(&JobEvent { is_warning: true, is_routine: false, text });
     }
 
