@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use flott_cluster::{JobEvent, JobOutcome, JobProgress, OutcomeStatus, ProgressListener};
+use flott_cluster::{JobEvent, JobOutcome, JobProgress, JobStatus, OutcomeStatus, ProgressListener};
 
-/// Where there is no terminal, the state is printed this often.
+/// Where there is no terminal, the state is printed this often, and when the job's status changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Prints progress and events.
@@ -22,8 +22,8 @@ pub(super) struct ProgressPrinter {
 struct Shown {
     /// Lines of the block on the terminal, to be overwritten.
     lines: usize,
-    /// When the last plain line was printed, as time since the job's start.
-    at: Option<Duration>,
+    /// When the last plain line was printed, as time since the job's start, and what the job's status was.
+    at: Option<(Duration, JobStatus)>,
 }
 
 impl ProgressPrinter {
@@ -46,9 +46,11 @@ impl ProgressListener for ProgressPrinter {
             shown.lines = block.lines().count();
             return;
         }
-        let is_due = shown.at.is_none_or(|at| progress.elapsed.saturating_sub(at) >= PLAIN_INTERVAL);
+        let is_due = shown.at.is_none_or(|(at, status)| {
+            status != progress.status || progress.elapsed.saturating_sub(at) >= PLAIN_INTERVAL
+        });
         if is_due && !progress.operators.is_empty() {
-            shown.at = Some(progress.elapsed);
+            shown.at = Some((progress.elapsed, progress.status));
             Self::print(&line(progress));
         }
     }
