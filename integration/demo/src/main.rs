@@ -10,7 +10,10 @@ mod scene;
 mod show;
 mod stage;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use error::Result;
@@ -45,6 +48,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
 
+    /// Run this card-alerts binary and build nothing
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+
     /// Keep what the processes wrote, and say where
     #[arg(long)]
     keep: bool,
@@ -70,7 +77,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Verdict> {
-    let binary = build::card_alerts()?;
+    let binary = match &arguments.binary {
+        Some(binary) => std::path::absolute(binary)?,
+        None => build::card_alerts()?,
+    };
     if let Some(bootstrap) = &arguments.kafka {
         show::step(&format!("using Kafka at {bootstrap}"));
         return play(&binary, kafka(arguments, bootstrap)?, arguments);
@@ -95,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<Verdict> {
     }
 }
 
-fn play(binary: &std::path::Path, mut stage: impl Stage, arguments: &Arguments) -> Result<Verdict> {
+fn play(binary: &Path, mut stage: impl Stage, arguments: &Arguments) -> Result<Verdict> {
     scene::play(binary, &mut stage, arguments.keep)
 }
 
