@@ -1,5 +1,7 @@
 //! Feeding and reading back, on a real broker. Where Kafka cannot be had the reason is printed and nothing is tested.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 use std::time::Duration;
 
 use flott_cards::{
