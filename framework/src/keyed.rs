@@ -79,7 +79,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
         let name = std::any::type_name::<F>().rsplit("::").next().unwrap_or_default();
         let (prototype, probe) = (Prototype::new(function.clone()), function);
         let operator = self.add(uid, name, F::declarations(), F::side_outputs(), move |key| {
-            KeyedProcess::new(prototype.instance(), key, HeapBackend::default())
+            KeyedProcess::new(prototype.instance(), key, HeapBackend)
         });
         let check = move |name: &str, target| probe.clone().bind_side_output(name, target);
         self.stream_of(operator).with_side_outputs(Arc::new(check))
@@ -104,7 +104,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
         let reduce = Prototype::new(reduce);
         let states = KeyedReduce::<K, T, F, S, HeapBackend>::declarations();
         let operator = self.add(uid, "reduce", states, &[], move |key| {
-            KeyedReduce::<K, T, F, S, HeapBackend>::new(reduce.instance(), key, HeapBackend::default())
+            KeyedReduce::<K, T, F, S, HeapBackend>::new(reduce.instance(), key, HeapBackend)
         });
         self.stream_of(operator)
     }

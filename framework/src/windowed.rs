@@ -26,17 +26,12 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> WindowedStream<
     /// window's end. Records that come later than that are counted and dropped, unless the side output `late` is read:
     /// `stream.side_output::<T>("late")`.
     pub fn aggregate<A: Aggregate<K, T>>(self, uid: &str, aggregate: A) -> Stream<A::Out> {
-        let windows = self.windows.clone();
+        let windows = self.windows;
         let states = WindowOperator::<K, T, A, S, HeapBackend>::declarations(&windows);
         let prototype = Prototype::new(aggregate);
         let description = windows.to_string();
         let operator = self.stream.add(uid, &description, states, &[LATE], move |key| {
-            WindowOperator::<K, T, A, S, HeapBackend>::new(
-                windows.clone(),
-                prototype.instance(),
-                key,
-                HeapBackend::default(),
-            )
+            WindowOperator::<K, T, A, S, HeapBackend>::new(windows, prototype.instance(), key, HeapBackend)
         });
         let check = |_name: &str, target| SideOutput::<T>::default().bind(target);
         self.stream.stream_of(operator).with_side_outputs(Arc::new(check))

@@ -1,5 +1,6 @@
 //! Whole jobs in one process, through the public API: what comes out is what was asked for, whatever the parallelism and
 //! however often the job fails on the way.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     collections::BTreeMap,

@@ -208,7 +208,8 @@ impl CheckpointStore {
         // knows nothing of, and that looks like another leader's.
         let appending = tokio::spawn(async move { journal.append(record).await });
         let appended = appending.await;
-        let gone = |error| AppendError::Failed(Error::internal(format!("the journal was not written: {error}")));
+        let gone =
+            |error| AppendError::Failed(Error::internal(format!("the journal was not written: {error}")));
         Ok(appended.unwrap_or_else(|error| Err(gone(error)))?)
     }
 }
@@ -237,7 +238,8 @@ mod tests {
         let Opened::Leading { store, .. } = opened else { panic!("a new directory has no end") };
         for number in 0..60_u64 {
             let raised = store.clone();
-            let raising = tokio::spawn(async move { raised.raise_generation(Generation(number), Vec::new()).await });
+            let raising =
+                tokio::spawn(async move { raised.raise_generation(Generation(number), Vec::new()).await });
             for _ in 0..number * number {
                 yield_now().await;
             }

@@ -9,6 +9,7 @@ use flott_cards::{
     Output,
     kafka::{Feeder, Topics, read_topic},
 };
+use rdkafka::Message as _;
 use serde::{Deserialize, Serialize};
 use xtask::kafka::{KafkaBroker, availability};
 

@@ -37,7 +37,7 @@ pub(crate) fn passes(n: u64) -> bool {
 /// depend on the order in which the records of a key arrive.
 #[inline]
 pub(crate) fn addend(n: u64) -> (u64, u64) {
-    ((mix(n) >> 32) * KEYS >> 32, 1)
+    (((mix(n) >> 32) * KEYS) >> 32, 1)
 }
 
 /// What is done to a payment between two topics.

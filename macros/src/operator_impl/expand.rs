@@ -25,7 +25,7 @@ pub(super) fn operator(operator: &Operator) -> TokenStream {
         return frame.filled(&call(&operator.process), &quote!(const { #check } #timers));
     }
     let implementation = frame.filled(&call(&operator.process), &timers);
-    quote!(#implementation const _: () = #check;)
+    quote!(#implementation #[allow(clippy::identity_op)] const _: () = #check;)
 }
 
 fn timers(operator: &Operator) -> TokenStream {
@@ -122,6 +122,7 @@ mod tests {
                     ::core::panic!("there is no timer number {}", timer)
                 }
             }
+            #[allow(clippy::identity_op)]
             const _: () = <Pass>::__derive_operator(0 | 1 << <Pass>::__timer_field_later);
         };
         assert_eq!(operator(&model).to_string(), expected.to_string());

@@ -52,6 +52,9 @@ impl<K: Key> BatchKeys<K> {
 
     /// Brings the entries of these keys nearer.
     pub(super) fn prefetch<V: Record>(&mut self, table: &KeyedTable<K, V>, range: Range<usize>) {
+        if table.is_near() {
+            return;
+        }
         let batch = self.keys.as_ref().expect(NO_BATCH);
         let range = range.start.min(batch.keys.len())..range.end.min(batch.keys.len());
         let (hints, hashes) = (&mut self.hints[range.clone()], &batch.hashes[range]);
@@ -87,6 +90,15 @@ impl<K: Key> BatchKeys<K> {
         table: &'t mut KeyedTable<K, V>,
         at: usize,
     ) -> Option<&'t mut V> {
+        let (key, hash) = self.at(at);
+        // Nobody has looked ahead: the shortest way is a plain look-up.
+        if self.hints[at].is_none() && table.is_owned(hash) {
+            let found = table.find_owned(hash, key);
+            if found.is_none() {
+                self.absent = at;
+            }
+            return found;
+        }
         match self.hint(table, at) {
             Some(slot) => Some(table.value_mut(slot)),
             None => self.search(table, at),

@@ -12,6 +12,9 @@ use super::{freezable::Freezable, frozen::Frozen, table::Table};
 /// takes before it grows.
 const SEGMENT_ENTRIES_MAX: usize = 3584;
 
+/// What takes no more memory than this is in the processor's caches anyway: looking ahead in it costs more than it saves.
+const NEAR_BYTES_MAX: usize = 1 << 20;
+
 /// Where keys of a subtask lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeySpace {
@@ -58,6 +61,11 @@ impl Slot {
     pub(super) const NONE: Self = Self { segment: 0, entry: u32::MAX };
 
     #[inline]
+    pub(super) fn is_none(self) -> bool {
+        self.entry == u32::MAX
+    }
+
+    #[inline]
     fn new(segment: u32, entry: usize) -> Self {
         Self { segment, entry: u32::try_from(entry).unwrap_or(u32::MAX) }
     }
@@ -91,6 +99,13 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         self.segments[segment as usize].table.read()
     }
 
+    /// Whether the table is so small that entries need not be brought nearer.
+    #[inline]
+    pub(super) fn is_near(&self) -> bool {
+        let entries_max = NEAR_BYTES_MAX / size_of::<(K, V)>().max(1);
+        self.segments.len() * SEGMENT_ENTRIES_MAX <= entries_max
+    }
+
     /// First step of bringing the entry of a key with this hash nearer: what tells where it is.
     #[inline]
     pub(super) fn prefetch_tags(&self, hash: u64) -> Slot {
@@ -111,6 +126,22 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     pub(super) fn is_at_hand(&self, slot: Slot, key: &K) -> bool {
         let table = self.segments.get(slot.segment as usize).and_then(|segment| segment.table.owned());
         table.is_some_and(|table| table.is_at(slot.entry as usize, key))
+    }
+
+    /// Whether [`Self::find_owned`] can tell where a key with this hash is.
+    #[inline]
+    pub(super) fn is_owned(&self, hash: u64) -> bool {
+        self.segments[self.segment(hash) as usize].table.owned().is_some()
+    }
+
+    /// The value of a key that no checkpoint reads.
+    #[inline]
+    pub(super) fn find_owned(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+        let segment = self.segment(hash);
+        match &mut self.segments[segment as usize].table {
+            Freezable::Owned(table) => table.find_mut(hash, key),
+            Freezable::Shared(_) => None,
+        }
     }
 
     /// Where the entry of a key is.

@@ -1,10 +1,18 @@
 //! The one place with `unsafe`: an instruction that Rust has no safe word for.
 #![allow(unsafe_code)]
 
-/// Brings the cache line of `target` nearer, without reading it.
+/// Bytes that the processor fetches at once.
+const CACHE_LINE: usize = 64;
+
+/// Brings the cache lines of `target` nearer, or the first and the last if there are many, without reading them.
 #[inline]
 pub(super) fn prefetch<T>(target: &T) {
-    prefetch_address(std::ptr::from_ref(target).addr());
+    let address = std::ptr::from_ref(target).addr();
+    prefetch_address(address);
+    // What does not divide a line evenly may begin in one and end in the next.
+    if size_of::<T>() > 0 && !CACHE_LINE.is_multiple_of(size_of::<T>()) {
+        prefetch_address(address + size_of::<T>() - 1);
+    }
 }
 
 /// Brings the cache line at an address nearer. A hint: any address is allowed.

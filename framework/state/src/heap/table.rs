@@ -87,6 +87,12 @@ impl<K: Key, V> Table<K, V> {
         self.entries.find_bucket_index(spread(hash), |Entry(found, _)| found == key)
     }
 
+    /// The value of a key.
+    #[inline]
+    pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+        self.entries.find_mut(spread(hash), |Entry(found, _)| found == key).map(|Entry(_, value)| value)
+    }
+
     /// Whether the entry of `key` is there.
     #[inline]
     pub(super) fn is_at(&self, entry: usize, key: &K) -> bool {

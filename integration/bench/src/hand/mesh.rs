@@ -51,6 +51,7 @@ pub(super) fn run(records: u64, threads: usize) {
     });
 }
 
+#[expect(clippy::needless_range_loop, reason = "pairs of threads: both ends of a pair are set at once")]
 fn lanes(threads: usize) -> Vec<Vec<Option<Lane>>> {
     let queue = || RingBuffer::<Buffer>::new(QUEUE);
     let mut lanes: Vec<Vec<Option<Lane>>> =

@@ -42,7 +42,8 @@ impl Windows {
     }
 
     fn fire(&mut self, watermark: u64) {
-        while let Some((start, counts)) = self.open.pop_front_if(|(start, _)| *start + WINDOW_MS <= watermark)
+        while self.open.front().is_some_and(|(start, _)| *start + WINDOW_MS <= watermark)
+            && let Some((start, counts)) = self.open.pop_front()
         {
             self.last = self.last.saturating_sub(1);
             for (auction, count) in counts {

@@ -1,6 +1,6 @@
 //! What the macros accept, and what they say to what they do not accept.
 //!
-//! `TRYBUILD=overwrite cargo test -p flott --test ui` writes the messages anew. They are those of one compiler version;
+//! `TRYBUILD=overwrite cargo test -p flott-macros --test ui` writes the messages anew. They are those of one compiler version;
 //! look at each before it is committed: it is what a user will see.
 
 #[test]

@@ -1,4 +1,5 @@
 //! Records through the derive: codec, schema, event time, hash.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{collections::BTreeMap, fmt::Debug};
 
