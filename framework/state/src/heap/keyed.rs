@@ -13,7 +13,7 @@ use super::{freezable::Freezable, frozen::Frozen, table::Table};
 const SEGMENT_ENTRIES_MAX: usize = 3584;
 
 /// What takes no more memory than this is in the processor's caches anyway: looking ahead in it costs more than it saves.
-const NEAR_BYTES_MAX: usize = 1 << 20;
+const NEAR_BYTES_MAX: usize = 2 << 20;
 
 /// Where keys of a subtask lie.
 #[derive(Clone, Copy, Debug)]
