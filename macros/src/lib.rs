@@ -22,12 +22,14 @@ use syn::parse_macro_input;
 /// - `#[record(event_time)]`: when it happened; of type `EventTime`, or `i64` or `u64` milliseconds since the epoch.
 /// - `#[record(serde)]`: a type of another crate, encoded through serde; it must be `Clone`.
 ///
-/// ```ignore
+/// ```
+/// use flott::prelude::*;
+///
 /// #[derive(Record)]
 /// struct Payment {
 ///     card: u64,
 ///     #[record(serde)]
-///     amount: rust_decimal::Decimal,
+///     terminal: std::net::IpAddr,
 ///     #[record(event_time)]
 ///     at: EventTime,
 /// }
@@ -40,15 +42,15 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
 /// Declares the parts of an operator: `#[state]`, `#[timer]` and `#[side_output]` fields; the other fields are its
 /// parameters, in the order in which the generated `new` takes them.
 ///
-/// ```ignore
+/// ```
+/// use flott::prelude::*;
+///
 /// #[derive(Operator)]
 /// struct SmallThenLarge {
 ///     #[state]
 ///     armed: ValueState<bool>,
-///     #[timer]
-///     disarm: EventTimer,
 ///     #[side_output]
-///     refused: SideOutput<Payment>,
+///     refused: SideOutput<i64>,
 ///     large_cents: i64,
 /// }
 /// ```
@@ -63,11 +65,24 @@ pub fn derive_operator(input: TokenStream) -> TokenStream {
 /// Makes the methods of an `impl` block the logic of an operator: `process` sees every record, `on_<timer>` is called
 /// when the timer of that name fires.
 ///
-/// ```ignore
+/// ```
+/// use flott::prelude::*;
+///
+/// #[derive(Operator)]
+/// struct Quiet {
+///     #[timer]
+///     silence: EventTimer,
+/// }
+///
 /// #[operator]
-/// impl SmallThenLarge {
-///     fn process(&mut self, payment: Payment, out: &mut Output<Alert>) -> Result<()> { … }
-///     fn on_disarm(&mut self, key: &u64, context: &Context) { … }
+/// impl Quiet {
+///     fn process(&mut self, at: EventTime) {
+///         self.silence.set(at + Duration::from_secs(60));
+///     }
+///
+///     fn on_silence(&mut self, key: &u64, context: &Context, out: &mut Output<(u64, EventTime)>) {
+///         out.emit((*key, context.event_time));
+///     }
 /// }
 /// ```
 ///
@@ -80,10 +95,22 @@ pub fn operator(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a function that declares a job the entry point of the job's binary.
 ///
-/// ```ignore
-/// /// Finds stolen cards.
+/// ```no_run
+/// use flott::prelude::*;
+///
+/// #[derive(clap::Args, Serialize, Deserialize)]
+/// struct Params {
+///     /// How many numbers to count
+///     #[arg(long, default_value_t = 10)]
+///     count: u64,
+/// }
+///
+/// /// Counts.
 /// #[flott::main]
-/// fn main(job: &mut Job, params: Params) -> Result<()> { … }
+/// fn main(job: &mut Job, params: Params) -> Result<()> {
+///     job.source("numbers", GenerateSource::bounded(params.count, |n| n)).sink("out", PrintSink::json());
+///     Ok(())
+/// }
 /// ```
 ///
 /// `Params` is a `clap::Args` struct with serde's derives; it can be left out. The doc comment is what `--help` says
