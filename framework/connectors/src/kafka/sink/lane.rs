@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     time::Duration,
 };
@@ -26,14 +26,17 @@ use crate::kafka::{
 
 /// Records that are given to librdkafka in one call.
 const BATCH_RECORDS: usize = 4096;
-/// How long a draining thread sleeps in librdkafka at a time.
-const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// How long a draining thread sleeps between two looks at what was delivered. It does not sleep in rdkafka: that takes
+/// whole milliseconds only and spins for the rest, on a core that the broker may need.
+const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) struct Lane {
     producer: BatchProducer<Deliveries>,
     topic: Arc<str>,
     tally: Arc<Mutex<Tally>>,
     is_in_transaction: AtomicBool,
+    /// Records under way when librdkafka's queue was found full; zero while it is not.
+    full_at: AtomicI32,
 }
 
 /// What delivery reports have told since the transaction began.
@@ -58,7 +61,13 @@ impl Lane {
         let producer = config.create_with_context::<_, BaseProducer<_>>(context);
         let producer = producer.map_err(|error| failure(format!("Kafka topic {topic}"), &error))?;
         let producer = BatchProducer::new(producer, topic)?;
-        Ok(Self { producer, topic: Arc::clone(topic), tally, is_in_transaction: AtomicBool::new(false) })
+        Ok(Self {
+            producer,
+            topic: Arc::clone(topic),
+            tally,
+            is_in_transaction: AtomicBool::new(false),
+            full_at: AtomicI32::new(0),
+        })
     }
 
     pub(super) fn producer(&self) -> &BatchProducer<Deliveries> {
@@ -88,8 +97,22 @@ impl Lane {
         self.is_in_transaction.store(false, Ordering::Release);
     }
 
+    /// Whether there is still no room worth another try: a full queue refuses each record of a batch by itself, so that
+    /// trying again and again while a broker is away would keep a core busy.
+    fn is_full(&self) -> bool {
+        let (full_at, under_way) = (self.full_at.load(Ordering::Relaxed), self.client().in_flight_count());
+        if i64::from(under_way) * 4 > i64::from(full_at) * 3 && full_at > 0 {
+            return true;
+        }
+        self.full_at.store(0, Ordering::Relaxed);
+        false
+    }
+
     /// Gives records to the producer as long as it takes them.
     pub(super) fn send(&self, outbox: &mut Outbox) -> Result<()> {
+        if self.is_full() {
+            return Ok(());
+        }
         while let Some(entry) = outbox.first() {
             let mut plain = outbox.plain(BATCH_RECORDS).peekable();
             let (count, refusal) = if plain.peek().is_some() {
@@ -105,7 +128,10 @@ impl Lane {
             outbox.advance(count);
             match refusal {
                 None => {}
-                Some(RDKafkaErrorCode::QueueFull) => return Ok(()),
+                Some(RDKafkaErrorCode::QueueFull) => {
+                    self.full_at.store(self.client().in_flight_count().max(1), Ordering::Relaxed);
+                    return Ok(());
+                }
                 Some(code) => return Err(code_failure(self.what(), code, &code.to_string())),
             }
         }
@@ -143,8 +169,8 @@ impl Lane {
             if outbox.is_empty() && self.client().in_flight_count() == 0 {
                 return self.check();
             }
-            self.client().poll(DRAIN_POLL);
-            self.check()?;
+            self.poll()?;
+            std::thread::park_timeout(DRAIN_PAUSE);
         }
     }
 
