@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    process::{setpriority_process, setsid},
+    process::{Signal, set_parent_process_death_signal, setsid},
     thread::{CpuSet, sched_setaffinity},
 };
 
@@ -86,10 +86,15 @@ pub(crate) fn isolate() {
         let mut set = CpuSet::new();
         (0..cores).for_each(|core| set.set(core));
         let _ = sched_setaffinity(None, &set);
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
         let _ = setsid();
-        let _ = setpriority_process(None, -20);
-        let _ = fs::write("/proc/self/autogroup", "-20");
+        put_ahead("self");
     }
+}
+
+/// Puts the session of a process ahead of all others.
+pub(crate) fn put_ahead(process: &str) {
+    let _ = fs::write(format!("/proc/{process}/autogroup"), "-20");
 }
 
 /// The most memory that a process had resident; `self` or a process id.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use xtask::clock::pause;
+use xtask::clock::{Stopwatch, pause};
 
 use crate::{
     error::{Error, Result, Trying},
@@ -15,6 +15,10 @@ use crate::{
     process::{Child, cpu_s_of_children, peak_rss_kib},
     workload::{Engine, Workload},
 };
+
+/// No run takes so long.
+const PATIENCE: Duration = Duration::from_secs(180);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +52,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Processes {
     directory: tempfile::TempDir,
     cores: u32,
-    running: Vec<(String, Running, PathBuf)>,
+    running: Vec<Process>,
+}
+
+/// One of them.
+struct Process {
+    what: String,
+    running: Running,
+    report: PathBuf,
 }
 
 impl Processes {
@@ -77,32 +88,73 @@ impl Processes {
             std::fs::File::create(report.with_extension("log")).trying(|| "cannot make a log".into())?;
         let running = command.stderr(log).spawn().trying(|| format!("cannot start {what}"))?;
         let id = running.id();
-        self.running.push((what, running, report));
+        self.running.push(Process { what, running, report });
         Ok(id)
     }
 
     /// Waits for all of them and reads what they report.
     pub(crate) fn finish(mut self) -> Result<Vec<ProcessReport>> {
-        let mut reports = Vec::new();
-        for (what, mut running, report) in std::mem::take(&mut self.running).into_iter().rev() {
-            let status = running.wait().trying(|| format!("cannot wait for {what}"))?;
-            if !status.success() {
-                let output = std::fs::read_to_string(report.with_extension("log")).unwrap_or_default();
-                return Err(Error::Process { what, status, output });
-            }
-            let text = std::fs::read(&report).trying(|| format!("{what} has not reported"))?;
+        let read = |process: &mut Process| {
+            process.wait(&mut |_| {})?;
+            let text = std::fs::read(&process.report).trying(|| format!("{} has not reported", process.what))?;
             let report = serde_json::from_slice(&text).map_err(std::io::Error::from);
-            reports.push(report.trying(|| format!("the report of {what} is damaged"))?);
+            report.trying(|| format!("the report of {} is damaged", process.what))
+        };
+        self.running.iter_mut().map(read).collect()
+    }
+
+    /// Waits for all of them, from the outside: time is that of the whole processes, and what they report does not
+    /// count.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    pub(crate) fn watch(mut self, started_ns: u64) -> Result<Outcome> {
+        let cpu_s_before = cpu_s_of_children();
+        let mut rss_kib = 0;
+        for process in &mut self.running {
+            process.wait(&mut |id| rss_kib = rss_kib.max(peak_rss_kib(id).unwrap_or_default()))?;
         }
-        Ok(reports)
+        Ok(Outcome {
+            seconds: now_ns().saturating_sub(started_ns) as f64 / 1e9,
+            records: 0,
+            checksum: 0,
+            rss_mb: rss_kib as f64 * 1024.0 / 1e6,
+            cpu_s: cpu_s_of_children() - cpu_s_before,
+        })
+    }
+}
+
+impl Process {
+    /// Waits for its end and looks at it every now and then.
+    fn wait(&mut self, look: &mut dyn FnMut(&str)) -> Result<()> {
+        let id = self.running.id().to_string();
+        let watch = Stopwatch::start();
+        let status = loop {
+            look(&id);
+            match self.running.try_wait().trying(|| format!("cannot wait for {}", self.what))? {
+                Some(status) => break status,
+                None if watch.elapsed() > PATIENCE => {
+                    let seconds = PATIENCE.as_secs();
+                    let said = self.said();
+                    return Err(Error::Different(format!("{} is not done after {seconds} s\n{said}", self.what)));
+                }
+                None => pause(LOOK_EVERY),
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Process { what: self.what.clone(), status, output: self.said() })
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.report.with_extension("log")).unwrap_or_default()
     }
 }
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for (_, running, _) in &mut self.running {
-            let _ = running.kill();
-            let _ = running.wait();
+        for process in &mut self.running {
+            let _ = process.running.kill();
+            let _ = process.running.wait();
         }
     }
 }
@@ -184,37 +236,6 @@ impl Outcome {
             checksum: reports.iter().fold(0, |sum, report| sum.wrapping_add(report.checksum)),
             rss_mb: rss_kib as f64 * 1024.0 / 1e6,
             cpu_s: reports.iter().map(|report| report.cpu_s).sum(),
-        })
-    }
-}
-
-impl Processes {
-    /// Waits for all of them, from the outside: time is that of the whole processes, and what they report does not count.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    pub(crate) fn watch(mut self, started_ns: u64) -> Result<Outcome> {
-        const LOOK_EVERY: Duration = Duration::from_millis(5);
-        let cpu_s_before = cpu_s_of_children();
-        let mut rss_kib = 0;
-        for (what, running, report) in &mut self.running {
-            let process = running.id().to_string();
-            let status = loop {
-                rss_kib = rss_kib.max(peak_rss_kib(&process).unwrap_or_default());
-                match running.try_wait().trying(|| format!("cannot wait for {what}"))? {
-                    Some(status) => break status,
-                    None => pause(LOOK_EVERY),
-                }
-            };
-            if !status.success() {
-                let output = std::fs::read_to_string(report.with_extension("log")).unwrap_or_default();
-                return Err(Error::Process { what: what.clone(), status, output });
-            }
-        }
-        Ok(Outcome {
-            seconds: now_ns().saturating_sub(started_ns) as f64 / 1e9,
-            records: 0,
-            checksum: 0,
-            rss_mb: rss_kib as f64 * 1024.0 / 1e6,
-            cpu_s: cpu_s_of_children() - cpu_s_before,
         })
     }
 }

@@ -7,7 +7,7 @@ use flott::{
     operator::StepTime,
     sink::{DeliveryGuarantee, Sink, SinkWriter, WriterContext},
     snapshot::WriteList,
-    source::{ReaderContext, Source, SourceReader, SplitEnumerator},
+    source::{ReaderContext, Source, SourceOutput, SourceReader, SourceStatus, Split, SplitEnumerator},
 };
 
 use crate::measure;
@@ -30,11 +30,46 @@ impl<S: Source> Source for TimedSource<S> {
 
     fn reader(&self, context: &ReaderContext) -> Result<Box<dyn SourceReader<Out = S::Out>>> {
         measure::started();
-        self.0.reader(context)
+        Ok(Box::new(TimedReader { reader: self.0.reader(context)?, is_first: true }))
     }
 
     fn description(&self) -> String {
         self.0.description()
+    }
+}
+
+/// Another reader; notes when it has read for the first time.
+struct TimedReader<T> {
+    reader: Box<dyn SourceReader<Out = T>>,
+    is_first: bool,
+}
+
+impl<T: Record> SourceReader for TimedReader<T> {
+    type Out = T;
+
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
+        self.reader.add_splits(splits)
+    }
+
+    fn no_more_splits(&mut self) {
+        self.reader.no_more_splits();
+    }
+
+    fn poll(&mut self, time: StepTime, out: &mut dyn SourceOutput<T>) -> Result<SourceStatus> {
+        let status = self.reader.poll(time, out)?;
+        if self.is_first && status == SourceStatus::More {
+            self.is_first = false;
+            measure::first_record();
+        }
+        Ok(status)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>> {
+        self.reader.snapshot(checkpoint)
+    }
+
+    fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.reader.on_checkpoint_complete(checkpoint)
     }
 }
 
