@@ -12,7 +12,9 @@ pub(crate) fn card_alerts(without: Option<Ablation>) -> Result<PathBuf> {
     cargo
         .current_dir(cache::checkout())
         .env("CARGO_TARGET_DIR", &target)
-        .args(["build", "--release", "--package", "card-alerts", "--bin", "card-alerts"])
+        // Named beside this package, it is built with the same features, so that all they share is built already.
+        .args(["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--package", "card-alerts"])
+        .args(["--bin", "card-alerts"])
         .stdout(std::io::stderr());
     if without.is_some() {
         cargo.args(["--features", "ablation"]);

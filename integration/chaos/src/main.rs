@@ -39,6 +39,10 @@ struct Arguments {
     #[arg(long, value_name = "STEP")]
     without: Option<Ablation>,
 
+    /// Only faults of these kinds
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = plan::Fault::NAMES, conflicts_with = "without")]
+    only: Vec<String>,
+
     /// Payments a second
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,

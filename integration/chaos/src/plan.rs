@@ -22,6 +22,36 @@ pub(crate) enum Fault {
     KillAll { away: Duration },
     /// SIGKILL of the broker.
     KillBroker { away: Duration },
+    /// SIGSTOP of the broker.
+    FreezeBroker { frozen: Duration },
+}
+
+impl Fault {
+    /// All names.
+    pub(crate) const NAMES: [&str; 8] = [
+        "kill_taskmanager",
+        "kill_taskmanagers",
+        "freeze_taskmanager",
+        "kill_jobmanager",
+        "freeze_jobmanager",
+        "kill_all",
+        "kill_broker",
+        "freeze_broker",
+    ];
+
+    /// Its kind.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KillTaskManager { .. } => "kill_taskmanager",
+            Self::KillTaskManagers { .. } => "kill_taskmanagers",
+            Self::FreezeTaskManager { .. } => "freeze_taskmanager",
+            Self::KillJobManager { .. } => "kill_jobmanager",
+            Self::FreezeJobManager { .. } => "freeze_jobmanager",
+            Self::KillAll { .. } => "kill_all",
+            Self::KillBroker { .. } => "kill_broker",
+            Self::FreezeBroker { .. } => "freeze_broker",
+        }
+    }
 }
 
 /// When a fault strikes.
@@ -49,12 +79,19 @@ pub(crate) struct Strike {
 pub(crate) struct Plan {
     random: Random,
     without: Option<Ablation>,
+    only: Vec<String>,
 }
 
 impl Plan {
     /// The storm of this seed; for an ablation, one that strikes where that shows.
     pub(crate) fn new(seed: u64, without: Option<Ablation>) -> Self {
-        Self { random: Random(seed), without }
+        Self { random: Random(seed), without, only: Vec::new() }
+    }
+
+    /// Leaves out all faults but those of these kinds. None: leaves none out.
+    pub(crate) fn only(mut self, kinds: &[String]) -> Self {
+        self.only = kinds.to_vec();
+        self
     }
 
     fn fault(&mut self) -> Fault {
@@ -69,8 +106,9 @@ impl Plan {
             40..58 => Fault::FreezeTaskManager { frozen },
             58..74 => Fault::KillJobManager { away },
             74..84 => Fault::FreezeJobManager { frozen },
-            84..94 => Fault::KillAll { away },
-            _ => Fault::KillBroker { away },
+            84..92 => Fault::KillAll { away },
+            92..97 => Fault::KillBroker { away },
+            _ => Fault::FreezeBroker { frozen },
         }
     }
 
@@ -112,11 +150,16 @@ impl Iterator for Plan {
     type Item = Strike;
 
     fn next(&mut self) -> Option<Strike> {
-        Some(match self.without {
-            None => self.strike(),
-            Some(Ablation::Settle) => self.strike_without_settle(),
-            Some(Ablation::Quarantine) => self.strike_without_quarantine(),
-        })
+        match self.without {
+            None => loop {
+                let strike = self.strike();
+                if self.only.is_empty() || self.only.iter().any(|kind| kind == strike.fault.name()) {
+                    return Some(strike);
+                }
+            },
+            Some(Ablation::Settle) => Some(self.strike_without_settle()),
+            Some(Ablation::Quarantine) => Some(self.strike_without_quarantine()),
+        }
     }
 }
 
@@ -172,6 +215,7 @@ mod tests {
         assert!(count(|fault| matches!(fault, Fault::KillJobManager { .. })) > 40);
         assert!(count(|fault| matches!(fault, Fault::KillAll { .. })) > 20);
         assert!(count(|fault| matches!(fault, Fault::KillBroker { .. })) > 10);
+        assert!(Fault::NAMES.iter().all(|name| strikes.iter().any(|strike| strike.fault.name() == *name)));
         let short = Duration::from_millis(1_500);
         assert!(count(|fault| matches!(fault, Fault::FreezeJobManager { .. })) > 20);
         let is_short = |fault: &Fault| matches!(*fault, Fault::FreezeTaskManager { frozen } if frozen < Duration::from_millis(1_500));
@@ -182,6 +226,12 @@ mod tests {
         let in_window =
             strikes.iter().filter(|strike| matches!(strike.moment, Moment::AfterCheckpoint(_))).count();
         assert!((150..250).contains(&in_window), "{in_window}");
+    }
+
+    #[test]
+    fn a_storm_can_be_of_some_kinds_only() {
+        let plan = Plan::new(1, None).only(&["kill_broker".to_owned()]);
+        assert!(plan.take(20).all(|strike| strike.fault.name() == "kill_broker"));
     }
 
     #[test]

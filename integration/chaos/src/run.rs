@@ -72,7 +72,11 @@ fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory
     let feed = Feed::start(&topics, arguments.seed, arguments.rate)?;
     let tail = Tail::start(&topics, arguments.partitions)?;
     let watch = Stopwatch::start();
-    let mut storm = Storm::new(&mut crew, &mut broker, Plan::new(arguments.seed, arguments.without));
+    let mut storm = Storm::new(
+        &mut crew,
+        &mut broker,
+        Plan::new(arguments.seed, arguments.without).only(&arguments.only),
+    );
 
     let fed = weather(arguments, &mut storm, feed, &tail)?;
     let (tally, lost_reported) = (storm.tally.clone(), storm.lost_reported);
@@ -124,7 +128,7 @@ fn weather(arguments: &Arguments, storm: &mut Storm<'_>, feed: Feed, tail: &Tail
         });
         elapsed.as_secs() >= arguments.seconds || tail.faults() > 0
     })?;
-    let strikes: u64 = storm.tally.kills.values().sum();
+    let strikes: u64 = storm.tally.faults.values().sum();
     let found = if tail.faults() > 0 { "; totals are missing or repeated" } else { "" };
     step(&format!("the storm is over after {strikes} strikes{found}"));
     storm.calm_down()?;

@@ -27,7 +27,7 @@ const REPLACEMENT_DELAY: Duration = Duration::from_millis(500);
 /// How often what was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    pub(crate) kills: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
     /// Strikes right after the completion of a checkpoint.
     pub(crate) in_window: u64,
 }
@@ -58,6 +58,7 @@ enum Step {
     FillUp,
     StartJobManager,
     StartBroker,
+    ThawBroker,
 }
 
 impl<'a> Storm<'a> {
@@ -95,6 +96,7 @@ impl<'a> Storm<'a> {
             self.broker.relaunch()?;
             self.is_broker_away = false;
         }
+        self.broker.thaw()?;
         self.broker.wait_until_ready()?;
         self.look_after()
     }
@@ -175,23 +177,22 @@ impl<'a> Storm<'a> {
                 self.is_broker_away = false;
                 Ok(self.broker.relaunch()?)
             }
+            Step::ThawBroker => Ok(self.broker.thaw()?),
         }
     }
 
     fn strike(&mut self, strike: Strike) -> Result<()> {
-        let name = match strike.fault {
+        match strike.fault {
             Fault::KillTaskManager { away } => {
                 if !self.crew.taskmanagers.is_empty() {
                     let index = strike.victim % self.crew.taskmanagers.len();
                     self.crew.taskmanagers.remove(index).kill9();
                 }
                 self.after(away, Step::FillUp);
-                "kill_taskmanager"
             }
             Fault::KillTaskManagers { away } => {
                 self.crew.kill_taskmanagers();
                 self.after(away, Step::FillUp);
-                "kill_taskmanagers"
             }
             Fault::FreezeTaskManager { frozen } => {
                 if !self.crew.taskmanagers.is_empty() {
@@ -200,12 +201,10 @@ impl<'a> Storm<'a> {
                     self.crew.taskmanagers[index].freeze()?;
                     self.after(frozen, Step::Thaw(id));
                 }
-                "freeze_taskmanager"
             }
             Fault::KillJobManager { away } => {
                 self.crew.kill_jobmanager();
                 self.after(away, Step::StartJobManager);
-                "kill_jobmanager"
             }
             Fault::FreezeJobManager { frozen } => {
                 if let Some(jobmanager) = &self.crew.jobmanager {
@@ -213,14 +212,12 @@ impl<'a> Storm<'a> {
                     let id = jobmanager.id();
                     self.after(frozen, Step::Thaw(id));
                 }
-                "freeze_jobmanager"
             }
             Fault::KillAll { away } => {
                 self.crew.kill_jobmanager();
                 self.crew.kill_taskmanagers();
                 self.after(away, Step::StartJobManager);
                 self.after(away, Step::FillUp);
-                "kill_all"
             }
             Fault::KillBroker { away } => {
                 if !self.is_broker_away {
@@ -228,10 +225,15 @@ impl<'a> Storm<'a> {
                     self.is_broker_away = true;
                     self.after(away, Step::StartBroker);
                 }
-                "kill_broker"
             }
-        };
-        *self.tally.kills.entry(name).or_default() += 1;
+            Fault::FreezeBroker { frozen } => {
+                if !self.is_broker_away {
+                    self.broker.freeze()?;
+                    self.after(frozen, Step::ThawBroker);
+                }
+            }
+        }
+        *self.tally.faults.entry(strike.fault.name()).or_default() += 1;
         self.after(Duration::ZERO, Step::Next);
         Ok(())
     }
