@@ -11,6 +11,9 @@ use flott_core::{
 
 use super::committable::{PENDING_PREFIX, PendingFile, sync_directory};
 
+/// The file that says who writes here.
+const OWNER: &str = ".owner";
+
 /// Finishes the files that a checkpoint lists and deletes the other unfinished ones.
 pub(super) struct FileSettler {
     directory: PathBuf,
@@ -29,7 +32,13 @@ impl Settler for FileSettler {
         let names = names(&directory).or_error(ErrorKind::Transient, &place)?;
         let listed = request.committables.iter().map(|bytes| PendingFile::decode(bytes));
         let listed = listed.collect::<Result<Vec<_>>>()?;
+        let owner = format!("{}\n{}\n", request.job.name, request.job.run);
+        let found = found_owner(&directory).or_error(ErrorKind::Transient, &place)?;
         guard(request, &listed, &names).map_err(|error| error.context(&place))?;
+        guard_owner(request, &owner, found.as_deref()).map_err(|error| error.context(&place))?;
+        if found.as_ref() != Some(&owner) {
+            claim(&directory, &owner).or_error(ErrorKind::Transient, &place)?;
+        }
 
         let mut report = SettleReport::default();
         for file in &listed {
@@ -63,6 +72,35 @@ fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         entries => entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
     }
+}
+
+/// Who writes to the directory: name and run of a job.
+fn found_owner(directory: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(directory.join(OWNER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn claim(directory: &Path, owner: &str) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let written = directory.join(format!("{OWNER}-{}", std::process::id()));
+    fs::write(&written, owner)?;
+    fs::rename(written, directory.join(OWNER))
+}
+
+/// Unfinished files of a job that runs look like those of one that is gone: who writes here is written down.
+fn guard_owner(request: &SettleRequest, owner: &str, found: Option<&str>) -> Result<()> {
+    let Some(found) = found.filter(|&found| found != owner && !request.allow_repeated_output) else {
+        return Ok(());
+    };
+    let (job, run) = found.trim_end().split_once('\n').unwrap_or((found, "unknown"));
+    let message = format!(
+        "the directory belongs to another run, run {run} of job {job:?}: a JobManager with another checkpoint directory, \
+         or an earlier run whose checkpoint directory is gone. Choose another output directory or empty this one; if \
+         that other run is gone for good, take it over with --set {ALLOW_REPEATED_OUTPUT}=true"
+    );
+    Err(Error::new(ErrorKind::Settings, message))
 }
 
 /// Finished files that the checkpoint does not know would be written a second time.

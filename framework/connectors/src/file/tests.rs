@@ -199,3 +199,30 @@ fn sinks_of_one_directory_can_be_checked_at_once() {
     });
     assert_eq!(fs::read_dir(job.directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_run_that_has_finished_no_file_yet_is_left_alone() {
+    let job = Job::new();
+    job.settle(None, Vec::new()).unwrap();
+    let mut writer = job.writer(0);
+    write(&mut *writer, [1]);
+    let listed = precommit(&mut *writer, 1);
+    let other_run = |request: &mut SettleRequest| request.job.run = "another run".into();
+    let error = job.settle_with(None, Vec::new(), other_run).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(
+        error.to_string().contains("another run") && error.to_string().contains("take it over"),
+        "{error}"
+    );
+    writer.commit(CheckpointId(1)).unwrap();
+    job.settle(Some(1), listed).unwrap();
+    assert_eq!(job.visible(), "1 ");
+
+    job.settle_with(None, Vec::new(), |request| {
+        request.job.run = "another run".into();
+        request.allow_repeated_output = true;
+    })
+    .unwrap();
+    let error = job.settle(Some(1), Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("run another run of job"), "{error}");
+}

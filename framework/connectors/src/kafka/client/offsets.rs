@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use flott_core::{Error, Result};
 use kafka_protocol::{
     messages::{
-        BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, TopicName,
+        BrokerId, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::OffsetFetchRequestTopic,
     },
     protocol::StrBytes,
@@ -21,6 +22,7 @@ use super::{
 
 /// The version that has `require_stable` and still one group per request.
 const OFFSET_FETCH_VERSION: i16 = 7;
+const OFFSET_COMMIT_VERSION_MAX: i16 = 7;
 const LIST_OFFSETS_VERSION_MAX: i16 = 6;
 const READ_UNCOMMITTED: i8 = 0;
 
@@ -79,6 +81,50 @@ impl KafkaClient {
                 }
             }
             Ok(committed)
+        })
+        .await
+    }
+
+    /// Commits an offset of one partition for `group`, which nobody consumes with.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or the permission is missing.
+    pub async fn commit_offset(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        committed: &CommittedOffset,
+    ) -> Result<()> {
+        let kind = CoordinatorKind::Group;
+        let what = format!("commit an offset of group {group}");
+        let metadata = StrBytes::from_string(committed.metadata.clone());
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(partition)
+            .with_committed_offset(committed.offset)
+            .with_committed_metadata(Some(metadata));
+        let topic =
+            OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        self.persist(&what, || async {
+            let answer = self.ask_coordinator(kind, group, &request, OFFSET_COMMIT_VERSION_MAX).await?;
+            for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+                match KafkaCode(partition.error_code) {
+                    KafkaCode::NONE => {}
+                    // A topic that was just made is not known to all brokers at once.
+                    code @ KafkaCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                        return Err(Failure::Retry(code.into_error(&what)));
+                    }
+                    code => {
+                        self.check_coordinator(kind, group, code, &what)?;
+                        return Err(Failure::Stop(code.into_error("OffsetCommit")));
+                    }
+                }
+            }
+            Ok(())
         })
         .await
     }

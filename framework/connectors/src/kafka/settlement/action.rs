@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Evidence, MarkerReading};
+use super::{Evidence, Marker, MarkerReading};
 use crate::kafka::client::{KafkaCode, ProducerIdentity, RecordFate, TransactionDescription};
 
 /// What the driver is asked to do. The actions of one batch are independent of each other.
@@ -33,6 +33,15 @@ pub enum Action {
         topic: String,
         /// Whether to wait until no open transaction holds a newer one.
         is_stable: bool,
+    },
+    /// Write down, for all to see, whose the transactional ids are.
+    Claim {
+        /// Group that it is written to.
+        group: String,
+        /// Topic that it is written for.
+        topic: String,
+        /// Whose they are.
+        marker: Marker,
     },
     /// Look up a record of committable `index`.
     LookUpRecord {
@@ -70,6 +79,8 @@ pub enum Fact {
         /// What was found.
         reading: MarkerReading,
     },
+    /// The claim is written.
+    Claimed,
     /// What became of the record of committable `index`.
     Record {
         /// Position in the request's list.

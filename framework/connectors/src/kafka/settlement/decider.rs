@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flott_core::{Error, Result};
+use flott_core::{CheckpointId, Error, Generation, Result};
 
 use super::{
-    Action, Committable, EndAnswer, Fact, ForeignMarker, LostTransaction, MarkerReading, OtherCluster,
-    RepeatedOutput, SettledTransaction, SettlementReport, SettlementRequest, TransactionalIds,
+    Action, Committable, EndAnswer, Fact, ForeignMarker, LostTransaction, Marker, MarkerReading,
+    OtherCluster, RepeatedOutput, SettledTransaction, SettlementReport, SettlementRequest, TransactionalIds,
     judge::{Doubt, Judgement, Witnesses},
 };
 use crate::kafka::client::{RecordFate, TransactionDescription};
@@ -22,8 +22,12 @@ pub struct Settlement {
     ids: BTreeSet<String>,
     known_ids: BTreeSet<String>,
     seen: BTreeMap<String, Vec<TransactionDescription>>,
+    /// What is written down of whose the ids are.
+    claim: MarkerReading,
     markers: BTreeMap<String, MarkerReading>,
     records: BTreeMap<usize, RecordFate>,
+    /// The job cannot start, so that nothing was settled.
+    is_refused: bool,
     report: SettlementReport,
 }
 
@@ -33,6 +37,7 @@ enum Step {
     Cluster,
     Leftovers,
     Owners,
+    Claim,
     Describe(usize),
     Commit(usize),
     Probe,
@@ -78,8 +83,10 @@ impl Settlement {
             ids,
             known_ids: BTreeSet::new(),
             seen: BTreeMap::new(),
+            claim: MarkerReading::Absent,
             markers: BTreeMap::new(),
             records: BTreeMap::new(),
+            is_refused: false,
             request,
         })
     }
@@ -110,9 +117,13 @@ impl Settlement {
                 };
             }
             Fact::Fenced(id) => self.report.fenced.push(id),
+            Fact::Marker { transactional_id, reading } if transactional_id == self.claim_group() => {
+                self.claim = reading;
+            }
             Fact::Marker { transactional_id, reading } => {
                 self.markers.insert(transactional_id, reading);
             }
+            Fact::Claimed => self.claim = MarkerReading::Found(self.own_claim()),
             Fact::Record { index, fate } => {
                 self.records.insert(index, fate);
             }
@@ -126,7 +137,7 @@ impl Settlement {
     #[must_use]
     pub fn into_report(mut self) -> SettlementReport {
         assert_eq!(self.step, Step::Done, "a settlement is reported when it is done");
-        if self.report.other_cluster.is_none() {
+        if self.report.other_cluster.is_none() && !self.is_refused {
             self.judge_all();
         }
         self.guard();
@@ -140,8 +151,11 @@ impl Settlement {
             Step::Leftovers if self.report.other_cluster.is_some() => (Vec::new(), Step::Done),
             Step::Leftovers => (self.ask_leftovers(), Step::Owners),
             // No marker is stable before the fence; these say only whether the prefix is in other hands.
-            Step::Owners => (self.read_markers(&self.known_ids, false), Step::Describe(0)),
-            Step::Describe(0) if self.is_refused_untouched() => (Vec::new(), Step::Done),
+            Step::Owners => (self.ask_owners(), Step::Claim),
+            Step::Claim => {
+                self.is_refused = self.is_refused_untouched();
+                if self.is_refused { (Vec::new(), Step::Done) } else { (self.claim(), Step::Describe(0)) }
+            }
             Step::Describe(round) if round == self.rounds.len() => (Vec::new(), Step::Probe),
             Step::Describe(round) => (vec![Action::Describe(self.ids_of(round))], Step::Commit(round)),
             Step::Commit(round) => (self.commit(round), Step::Describe(round + 1)),
@@ -181,10 +195,42 @@ impl Settlement {
         self.ids.extend(self.known_ids.iter().cloned());
     }
 
+    fn ask_owners(&self) -> Vec<Action> {
+        let mut actions = self.read_markers(&self.known_ids, false);
+        let (transactional_id, topic) = (self.claim_group(), self.request.marker_topic.clone());
+        actions.push(Action::ReadMarker { transactional_id, topic, is_stable: false });
+        actions
+    }
+
+    fn claim_group(&self) -> String {
+        TransactionalIds::claim_group(&self.request.prefix, &self.request.sink_uid)
+    }
+
+    fn own_claim(&self) -> Marker {
+        Marker { owner: self.request.owner.clone(), checkpoint: CheckpointId(0), generation: Generation(0) }
+    }
+
+    /// The run of this job that the ids belong to, if it is another one.
+    fn other_run(&self) -> Option<&Marker> {
+        match &self.claim {
+            MarkerReading::Found(marker) if marker.owner != self.request.owner => Some(marker),
+            _ => None,
+        }
+    }
+
+    /// Makes the ids this run's own, before any is touched. What was committed under them may have expired, and before
+    /// the first commit there is nothing else that tells a running job from one that is gone.
+    fn claim(&self) -> Vec<Action> {
+        let is_ours = self.other_run().is_none() && self.claim != MarkerReading::Absent;
+        let (group, topic) = (self.claim_group(), self.request.marker_topic.clone());
+        if is_ours { Vec::new() } else { vec![Action::Claim { group, topic, marker: self.own_claim() }] }
+    }
+
     /// Whether the job cannot start in any case: then the transactions of those who are there are left alone.
     fn is_refused_untouched(&self) -> bool {
         let (foreign, repeated) = self.intruders();
-        !foreign.is_empty() || !repeated.is_empty() && !self.request.policy.allow_repeated_output
+        let is_taken = !repeated.is_empty() || self.other_run().is_some();
+        !foreign.is_empty() || is_taken && !self.request.policy.allow_repeated_output
     }
 
     fn ids_of(&self, round: usize) -> Vec<String> {
@@ -303,12 +349,19 @@ impl Settlement {
 
     fn guard(&mut self) {
         (self.report.foreign, self.report.repeated) = self.intruders();
+        self.report.claimed = self.other_run().map(|marker| marker.owner.clone());
     }
 
     /// Markers that are not this job's, and those of output that the restored checkpoint does not know.
     fn intruders(&self) -> (Vec<ForeignMarker>, Vec<RepeatedOutput>) {
         let (mut foreign, mut repeated) = (Vec::new(), Vec::new());
-        for (id, reading) in &self.markers {
+        let group = self.claim_group();
+        // A claim of this job says nothing about its output.
+        let claim = match &self.claim {
+            MarkerReading::Found(marker) if marker.owner.job == self.request.owner.job => None,
+            claim => Some((&group, claim)),
+        };
+        for (id, reading) in self.markers.iter().chain(claim) {
             let transactional_id = id.clone();
             match reading {
                 MarkerReading::Absent => {}

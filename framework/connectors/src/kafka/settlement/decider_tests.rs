@@ -80,6 +80,11 @@ impl Script {
                     Fact::Marker { transactional_id, reading },
                 )
             }
+            Action::Claim { group, topic, marker } => {
+                let line = format!("claim {group} {topic} for {}", marker.owner.run);
+                self.markers.insert(group, MarkerReading::Found(marker));
+                (line, Fact::Claimed)
+            }
             Action::LookUpRecord { index, record, .. } => {
                 let fate = self.fate.expect("no record is asked for");
                 (
@@ -134,6 +139,8 @@ fn settle_then_fence_then_read_markers() {
     assert_eq!(
         script.log,
         [
+            "unstable marker p.a.owner out",
+            "claim p.a.owner out for r",
             "describe p.a.g1.0.0",
             "commit p.a.g1.0.0 7/3",
             "describe p.a.g1.0.0 p.a.g1.0.1",
@@ -153,7 +160,7 @@ fn no_marker_is_believed_before_every_id_is_fenced() {
         ongoing().knows(other, TransactionPhase::Ongoing, 1_000).answers(ID, 90).answers(other, 90);
     script = script.marks(ID, "job", "r", 5).marks(other, "job", "r", 5);
     script.run(restored(vec![committable(ID, 5), committable(other, 5)]));
-    let first_marker = script.log.iter().position(|line| line.contains("marker")).unwrap();
+    let first_marker = script.log.iter().position(|line| line.starts_with("stable marker")).unwrap();
     let last_fence = script.log.iter().rposition(|line| line.starts_with("fence")).unwrap();
     let last_commit = script.log.iter().rposition(|line| line.starts_with("commit")).unwrap();
     let first_fence = script.log.iter().position(|line| line.starts_with("fence")).unwrap();
@@ -260,7 +267,7 @@ fn a_job_that_starts_from_nothing_leaves_another_jobs_transactions_alone() {
         let mut script = ongoing().marks(ID, job, "x", 1);
         script.listed = vec![ID.into(), "q.a.g1.0.0".into()];
         let report = script.run(fresh());
-        assert_eq!(script.log, ["list", "unstable marker p.a.g1.0.0 out"]);
+        assert_eq!(script.log, ["list", "unstable marker p.a.g1.0.0 out", "unstable marker p.a.owner out"]);
         assert_eq!(report.verdict(STRICT).unwrap_err().kind(), kind);
     }
 }
@@ -285,7 +292,51 @@ fn a_job_that_starts_from_nothing_fences_what_was_left_over() {
 fn a_job_with_nothing_to_settle_asks_once() {
     let mut script = Script::default();
     script.run(fresh()).verdict(STRICT).unwrap();
-    assert_eq!(script.log, ["list"]);
+    assert_eq!(script.log, ["list", "unstable marker p.a.owner out", "claim p.a.owner out for r"]);
+    script.log.clear();
+    script.run(fresh()).verdict(STRICT).unwrap();
+    assert_eq!(
+        script.log,
+        ["list", "unstable marker p.a.owner out"],
+        "what is its own it need not claim again"
+    );
+}
+
+#[test]
+fn a_run_that_has_committed_nothing_yet_is_left_alone() {
+    for request in [fresh(), restored(vec![committable(ID, 5)])] {
+        let mut script = ongoing().marks("p.a.owner", "job", "another run", 0);
+        script.listed = vec![ID.into()];
+        let report = script.run(request);
+        assert!(
+            script.log.iter().all(|line| line == "list" || line.starts_with("unstable marker")),
+            "{:?}",
+            script.log
+        );
+        let error = report.verdict(STRICT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        for part in
+            ["sink a", "another run of job \"job\", run another run", "--set allow_repeated_output=true"]
+        {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    let mut script = ongoing().marks("p.a.owner", "other job", "x", 0);
+    let error = script.run(fresh()).verdict(STRICT).unwrap_err();
+    assert!(error.to_string().contains("p.a.owner: job \"other job\""), "{error}");
+}
+
+#[test]
+fn a_prefix_is_taken_over_when_a_person_says_so() {
+    let mut script = ongoing().marks("p.a.owner", "job", "another run", 0);
+    script.listed = vec![ID.into()];
+    let policy = SettlementPolicy { allow_repeated_output: true, ..STRICT };
+    let report = script.run(SettlementRequest { policy, ..fresh() });
+    assert!(script.log.contains(&"claim p.a.owner out for r".to_owned()), "{:?}", script.log);
+    assert_eq!(report.fenced, [ID]);
+    report.verdict(policy).unwrap();
+    // Later it is its own, also without that permission.
+    script.run(fresh()).verdict(STRICT).unwrap();
 }
 
 #[test]

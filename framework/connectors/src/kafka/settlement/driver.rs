@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use flott_core::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Action, Fact, MarkerReading, Settlement, SettlementReport, SettlementRequest};
-use crate::kafka::client::KafkaClient;
+use super::{Action, Fact, Marker, MarkerReading, Settlement, SettlementReport, SettlementRequest};
+use crate::kafka::client::{CommittedOffset, KafkaClient};
 
 /// Actions under way at a time.
 pub(super) const ACTIONS_MAX: usize = 64;
@@ -69,6 +69,10 @@ async fn perform(client: &KafkaClient, action: Action) -> Result<Fact> {
             let reading = read_marker(client, &transactional_id, topic, is_stable).await?;
             Fact::Marker { transactional_id, reading }
         }
+        Action::Claim { group, topic, marker } => {
+            claim(client, &group, &topic, &marker).await?;
+            Fact::Claimed
+        }
         Action::LookUpRecord { index, record, producer_id } => {
             let fate =
                 client.record_fate(&record.topic, record.partition, record.offset, producer_id).await?;
@@ -87,6 +91,12 @@ async fn read_marker(
         client.committed_offsets(transactional_id, &BTreeSet::from([(topic, 0)]), is_stable).await?;
     let first = committed.into_values().next();
     Ok(first.map_or(MarkerReading::Absent, |found| MarkerReading::of(found.offset, &found.metadata)))
+}
+
+async fn claim(client: &KafkaClient, group: &str, topic: &str, marker: &Marker) -> Result<()> {
+    let offset = marker.checkpoint.0.cast_signed();
+    let committed = CommittedOffset { offset, metadata: marker.encode() };
+    client.commit_offset(group, topic, 0, &committed).await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use flott_core::{
     sink::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT},
 };
 
-use super::{LossCause, LostTransaction, OtherCluster, SettlementReport};
+use super::{LossCause, LostTransaction, MarkerOwner, OtherCluster, SettlementReport};
 
 /// More lines of one sort than this are only counted.
 const LINES_MAX: usize = 50;
@@ -82,6 +82,16 @@ pub(super) fn foreign(report: &SettlementReport) -> String {
     lines(&mut text, owners);
     text += "\nGive each job a prefix of its own. If that other job is gone for good, delete these consumer groups.";
     text
+}
+
+pub(super) fn claimed(report: &SettlementReport, owner: &MarkerOwner) -> String {
+    format!(
+        "sink {}: its transactional id prefix belongs to another run of job {:?}, run {}: a JobManager with another \
+         checkpoint directory, or an earlier run whose checkpoint directory is gone. Two at once would abort each other's \
+         output. Give each job a prefix and a checkpoint directory of its own; if that other run is gone for good, take \
+         its prefix over with --set {ALLOW_REPEATED_OUTPUT}=true.",
+        report.sink_uid, owner.job, owner.run
+    )
 }
 
 pub(super) fn other_cluster(report: &SettlementReport, other: &OtherCluster) -> String {

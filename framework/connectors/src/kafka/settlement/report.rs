@@ -3,7 +3,7 @@
 use flott_core::{CheckpointId, Error, ErrorKind, OperatorUid, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Committable, LossCause, Marker, SettlementPolicy, message};
+use super::{Committable, LossCause, Marker, MarkerOwner, SettlementPolicy, message};
 use crate::kafka::client::{ProducerIdentity, TransactionDescription};
 
 /// What one settlement found.
@@ -29,6 +29,8 @@ pub struct SettlementReport {
     pub repeated: Vec<RepeatedOutput>,
     /// Markers that another job wrote under this prefix.
     pub foreign: Vec<ForeignMarker>,
+    /// Set when the transactional ids belong to another run of this job.
+    pub claimed: Option<MarkerOwner>,
     /// Set when the checkpoint's transactions are in another cluster.
     pub other_cluster: Option<OtherCluster>,
 }
@@ -93,6 +95,7 @@ impl SettlementReport {
             unknown: Vec::new(),
             repeated: Vec::new(),
             foreign: Vec::new(),
+            claimed: None,
             other_cluster: None,
         }
     }
@@ -106,7 +109,7 @@ impl SettlementReport {
     /// Whether the job may be deployed.
     ///
     /// # Errors
-    /// - [`ErrorKind::Settings`], when the prefix or the cluster is not this job's;
+    /// - [`ErrorKind::Settings`], when the prefix or the cluster is not this job's, or not this run's;
     /// - [`ErrorKind::OutputLost`], when output is or may be lost and nobody accepted that;
     /// - [`ErrorKind::State`], when output would be repeated and nobody allowed that.
     pub fn verdict(&self, policy: SettlementPolicy) -> Result<()> {
@@ -121,6 +124,9 @@ impl SettlementReport {
         }
         if !(policy.allow_repeated_output || self.repeated.is_empty()) {
             return Err(Error::new(ErrorKind::State, message::repeated(self)));
+        }
+        if let Some(owner) = self.claimed.as_ref().filter(|_| !policy.allow_repeated_output) {
+            return Err(Error::new(ErrorKind::Settings, message::claimed(self, owner)));
         }
         Ok(())
     }

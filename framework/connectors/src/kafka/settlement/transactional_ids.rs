@@ -64,6 +64,12 @@ impl TransactionalIds {
         format!("{}.{}.g{}.{subtask}.{slot}", self.prefix, self.sink_uid, self.generation)
     }
 
+    /// The group in which a job writes down that the ids of the sink `sink_uid` under `prefix` are its own.
+    #[must_use]
+    pub fn claim_group(prefix: &str, sink_uid: &OperatorUid) -> String {
+        format!("{prefix}.{sink_uid}.owner")
+    }
+
     /// All ids of the generation.
     pub fn all(&self) -> impl Iterator<Item = String> + '_ {
         (0..self.parallelism).flat_map(move |subtask| {
