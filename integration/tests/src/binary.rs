@@ -14,13 +14,20 @@ pub fn card_alerts() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let mut cargo = process::cargo();
-        cargo.current_dir(cache::checkout()).args(["build", "--package", "card-alerts", "--bin", "card-alerts"]);
+        cargo.current_dir(cache::checkout()).args([
+            "build",
+            "--package",
+            "card-alerts",
+            "--bin",
+            "card-alerts",
+        ]);
         cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
         let output = cargo.output().unwrap();
         assert!(output.status.success(), "card-alerts cannot be built");
         let messages = String::from_utf8(output.stdout).unwrap();
         let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let executable = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+        let executable =
+            messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
         executable.expect("cargo names what it has built")
     })
 }

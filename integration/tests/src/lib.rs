@@ -4,7 +4,11 @@
 //! they wrote with an independent computation. Each has a [`Scene`] of its own: a temporary directory in which its
 //! processes run, checkpoint and write. When a test fails, the scene shows what its processes said.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking, also in its helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 
 mod binary;
 mod expected;

@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-use flott_cards::{
-    Answers, Comparison, Output, files,
-    process::{Cluster, ClusterSpec, JobProcess},
-};
 use crate::{
     binary::card_alerts,
     expected::{Expected, expected},
     said::KeepsWhatWasSaid,
     waiting::wait_until,
+};
+use flott_cards::{
+    Answers, Comparison, Output, files,
+    process::{Cluster, ClusterSpec, JobProcess},
 };
 
 const SEED: u64 = 7;
@@ -31,6 +31,8 @@ pub struct Scene {
 impl Scene {
     /// A job with so many payments. Checkpoints are taken often, so that much can go wrong with them.
     pub fn new(payments: u64) -> Self {
+        // Not while a test measures.
+        card_alerts();
         let settings = ["--checkpoint-interval", "200ms", "--parallelism", "2"];
         Self {
             directory: KeepsWhatWasSaid::new(),
@@ -177,9 +179,11 @@ impl Scene {
         assert!(comparison.is_equal(), "{comparison}");
         let left: Vec<_> = Output::ALL
             .iter()
-            .flat_map(|output| fs::read_dir(self.output().join(output.name())).into_iter().flatten().flatten())
+            .flat_map(|output| {
+                fs::read_dir(self.output().join(output.name())).into_iter().flatten().flatten()
+            })
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with("part-"))
+            .filter(|name| !name.starts_with("part-") && name != ".owner")
             .collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
@@ -207,7 +211,8 @@ mod tests {
     #[test]
     fn of_a_flag_that_is_given_twice_the_last_one_counts() {
         let scene = Scene::new(10).with(["--parallelism", "3", "--set", "a=1", "--set", "b=2"]);
-        let expected = ["--checkpoint-interval", "200ms", "--parallelism", "3", "--set", "a=1", "--set", "b=2"];
+        let expected =
+            ["--checkpoint-interval", "200ms", "--parallelism", "3", "--set", "a=1", "--set", "b=2"];
         assert_eq!(scene.settings, expected);
     }
 }

@@ -18,7 +18,7 @@ use flott_tests::{
 use xtask::clock::{Stopwatch, pause};
 
 /// Enough to hurt the job while it works.
-const PAYMENTS: u64 = 1_000_000;
+const PAYMENTS: u64 = 3_000_000;
 
 /// Where the job is hurt: some checkpoints are complete, much is left to do.
 const MIDWAY: f64 = 0.3;
@@ -94,8 +94,8 @@ fn taskmanagers_killed_again_and_again_do_no_harm() {
 
 #[test]
 fn a_frozen_taskmanager_is_given_up_and_does_no_harm_when_it_wakes() {
-    let scene = Scene::new(PAYMENTS)
-        .with(["--set", "heartbeat_interval=200ms", "--set", "heartbeat_timeout=1s"]);
+    let scene =
+        Scene::new(PAYMENTS).with(["--set", "heartbeat_interval=200ms", "--set", "heartbeat_timeout=1s"]);
     let mut cluster = scene.cluster(3);
     scene.reach_visible(MIDWAY);
     let generation = scene.generation();
@@ -190,17 +190,19 @@ fn a_finished_job_says_so_and_again_runs_it_anew() {
     assert!(text.contains("had already finished; nothing was run. --again runs it again"), "{text}");
     scene.assert_right();
 
-    // Its output is there: a second run beside it would give every answer twice.
+    // It writes its output again, on purpose, and beside what is there.
     let mut scene = scene;
     scene.set(["--again"]);
-    let mut refused = scene.jobmanager("again-beside", "127.0.0.1:0");
-    let text = wait_for_code(&mut refused, 4);
-    assert!(text.contains("written by an earlier run"), "{text}");
+    let mut again = scene.cluster(2);
+    again.wait_until_finished(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert!(again.jobmanager().errors().contains("from the beginning"));
+    let comparison = scene.comparison();
+    assert_eq!((comparison.missing(), comparison.wrong()), (0, 0), "{comparison}");
+    assert_eq!(comparison.totals.duplicated, 50_000, "{comparison}");
 
     fs::remove_dir_all(scene.output()).unwrap();
     let mut again = scene.cluster(2);
     finish(&scene, &mut again);
-    assert!(again.jobmanager().errors().contains("from the beginning"));
 }
 
 #[test]
@@ -238,8 +240,7 @@ fn taskmanagers_wait_for_a_jobmanager_that_is_not_there_yet() {
 fn a_taskmanager_without_a_jobmanager_gives_up() {
     let scene = Scene::new(1);
     let address = format!("127.0.0.1:{}", free_port());
-    let flags =
-        ["--role", "taskmanager", "--jobmanager", &address, "--set", "jobmanager_timeout=700ms"];
+    let flags = ["--role", "taskmanager", "--jobmanager", &address, "--set", "jobmanager_timeout=700ms"];
     let watch = Stopwatch::start();
     let mut taskmanager = scene.start("taskmanager", &flags);
     let text = wait_for_code(&mut taskmanager, 6);
@@ -364,8 +365,9 @@ fn falls_back_with_a_guard(damage: impl Fn(&Path)) {
     stopped_midway(&scene);
     let before = scene.comparison().totals.given;
     let checkpoints = checkpoints(&scene);
-    assert_eq!(checkpoints.len(), 2, "{checkpoints:?}");
-    damage(&checkpoints[1]);
+    // One that is not kept any more may lie there still.
+    assert!(checkpoints.len() >= 2, "{checkpoints:?}");
+    damage(checkpoints.last().unwrap());
 
     let mut refused = scene.jobmanager("refused", "127.0.0.1:0");
     let address = refused.wait_for_address(PATIENCE).unwrap().to_string();
@@ -378,7 +380,7 @@ fn falls_back_with_a_guard(damage: impl Fn(&Path)) {
     let mut cluster = scene.cluster(2);
     cluster.wait_until_finished(PATIENCE).unwrap();
     let text = cluster.jobmanager().errors();
-    assert!(text.contains("cannot be read") && text.contains("going back to checkpoint"), "{text}");
+    assert!(text.contains("cannot be read") && text.contains("trying an older one"), "{text}");
     let comparison = scene.comparison();
     assert_eq!((comparison.missing(), comparison.wrong()), (0, 0), "{comparison}");
     assert!(comparison.duplicated() > 0, "{comparison}");
@@ -402,15 +404,6 @@ fn a_truncated_snapshot_makes_it_fall_back_with_a_guard() {
         let path = &files(checkpoint, "snap")[0];
         let length = fs::metadata(path).unwrap().len();
         fs::File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap();
-    });
-}
-
-#[test]
-fn a_corrupt_manifest_makes_it_fall_back_with_a_guard() {
-    falls_back_with_a_guard(|checkpoint| {
-        let path = &files(checkpoint, "json")[0];
-        let text = fs::read_to_string(path).unwrap();
-        fs::write(path, text.replacen('0', "1", 1)).unwrap();
     });
 }
 

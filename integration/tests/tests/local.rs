@@ -12,7 +12,7 @@ use std::{
 use flott_cards::{Answers, Output, process::JobProcess};
 use flott_tests::{Scene, card_alerts, interrupt, said, wait_for_code};
 
-const PAYMENTS: u64 = 500_000;
+const PAYMENTS: u64 = 2_000_000;
 
 /// A process of the job that gets into trouble when told to.
 fn troubles(scene: &Scene, flags: &[&str]) -> JobProcess {
@@ -44,8 +44,12 @@ fn a_local_run_writes_files_exactly_once_and_tells_how_it_goes() {
     scene.assert_right();
     assert_eq!(local.output(), "", "results go to files");
     assert!(!text.contains('\x1b'), "plain lines where there is no terminal: {text}");
-    assert!(text.lines().any(|line| line.starts_with("card-alerts RUNNING") && line.contains(" | payments ")), "{text}");
-    let summary: Vec<_> = text.lines().skip_while(|line| !line.starts_with("card-alerts finished after")).collect();
+    assert!(
+        text.lines().any(|line| line.starts_with("card-alerts RUNNING") && line.contains(" | payments ")),
+        "{text}"
+    );
+    let summary: Vec<_> =
+        text.lines().skip_while(|line| !line.starts_with("card-alerts finished after")).collect();
     let counted = |uid: &str| {
         let line = summary.iter().find(|line| line.trim_start().starts_with(&format!("{uid} ")));
         let numbers = line.unwrap().split_whitespace().filter_map(|word| word.parse::<u64>().ok());
@@ -70,7 +74,8 @@ fn without_a_directory_results_go_to_standard_output() {
     }
     let comparison = scene.compare_with(&answers);
     assert!(comparison.is_equal(), "{comparison}");
-    let left: Vec<_> = fs::read_dir(scene.directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(scene.directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "nothing is left but what it said: {left:?}");
 }
 
@@ -163,9 +168,14 @@ fn settings_come_from_file_variables_and_flags() {
     fs::write(directory.path().join("flott.toml"), "parallelism = 2\n").unwrap();
     assert_eq!(parallelism(&mut command()), 2);
     assert_eq!(parallelism(command().env("FLOTT_PARALLELISM", "3")), 3);
-    let (code, output, _) = run(command()
-        .env("FLOTT_PARALLELISM", "3")
-        .args(["plan", "--format", "json", "--embedded", "--parallelism", "4"]));
+    let (code, output, _) = run(command().env("FLOTT_PARALLELISM", "3").args([
+        "plan",
+        "--format",
+        "json",
+        "--embedded",
+        "--parallelism",
+        "4",
+    ]));
     assert_eq!(code, 0);
     assert!(output.contains("\"slots_needed\": 4"), "{output}");
 }
@@ -240,7 +250,10 @@ fn user_code_that_panics_or_fails_ends_the_job_and_is_named() {
 #[test]
 fn user_code_that_never_returns_does_not_keep_the_process_alive() {
     let scene = Scene::new(1);
-    let mut process = troubles(&scene, &["--hang-at", "500", "--set", "cancel_timeout=500ms", "--set", "stop_timeout=500ms"]);
+    let mut process = troubles(
+        &scene,
+        &["--hang-at", "500", "--set", "cancel_timeout=500ms", "--set", "stop_timeout=500ms"],
+    );
     said(&mut process, "deploying");
     flott_tests::wait_until("the job runs", || process.errors().contains("RUNNING"));
     interrupt(&process);
@@ -293,6 +306,27 @@ fn one_checkpoint_directory_is_one_job() {
     assert!(text.contains("belongs to job") && text.contains("choose another"), "{text}");
 }
 
+#[test]
+fn a_second_job_in_one_output_directory_is_refused_and_the_first_unharmed() {
+    let scene = Scene::new(PAYMENTS).with(["--checkpoint-interval", "1h"]);
+    let mut first = scene.local("first");
+    scene.reach(0.05);
+    // Nothing of the first is visible yet, and the second keeps its checkpoints elsewhere.
+    for name in ["second-try-1", "second-try-2"] {
+        let url = format!("file://{}/elsewhere", scene.directory().display());
+        let arguments = scene.arguments();
+        let flags: Vec<_> =
+            ["--checkpoint-dir", &url].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let text = wait_for_code(&mut scene.start(name, &flags), 3);
+        assert!(
+            text.contains("belongs to another run") && text.contains("another output directory"),
+            "{text}"
+        );
+    }
+    wait_for_code(&mut first, 0);
+    scene.assert_right();
+}
+
 /// A small file system of its own, where this user may have one.
 struct SmallDisk<'a>(&'a Path);
 
@@ -314,7 +348,7 @@ impl Drop for SmallDisk<'_> {
 
 #[test]
 fn a_full_disk_fails_checkpoints_and_loses_nothing() {
-    let scene = Scene::new(2_000_000).with(["--set", "tolerable_failed_checkpoints=1000000"]);
+    let scene = Scene::new(PAYMENTS).with(["--set", "tolerable_failed_checkpoints=1000000"]);
     let checkpoints = scene.checkpoints();
     let Some(_disk) = SmallDisk::mount(&checkpoints, "60m") else {
         eprintln!("not tested: this user may not mount a small file system");
@@ -333,7 +367,8 @@ fn a_full_disk_fails_checkpoints_and_loses_nothing() {
         fill();
         local.errors().contains("failed: ")
     });
-    assert!(local.errors().contains("no space is left"), "{}", local.errors());
+    let text = local.errors();
+    assert!(text.contains("No space left") && text.contains("free some space"), "{text}");
     assert!(local.is_running());
     fs::remove_file(&ballast).unwrap();
     wait_for_code(&mut local, 0);

@@ -17,6 +17,10 @@ struct Params {
     #[arg(long)]
     to: String,
 
+    /// Name of the sink
+    #[arg(long, default_value = "copies")]
+    sink: String,
+
     /// Prefix of transactional ids
     #[arg(long)]
     transactions: String,
@@ -43,6 +47,6 @@ fn main(job: &mut Job, params: Params) -> Result<()> {
     let sink = KafkaSink::utf8(&params.brokers, &params.to)
         .properties(properties.iter().copied())
         .exactly_once(params.transactions);
-    job.source("lines", source).sink("copies", sink);
+    job.source("lines", source).sink(&params.sink, sink);
     Ok(())
 }

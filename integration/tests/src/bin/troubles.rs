@@ -49,17 +49,16 @@ struct Trouble {
 #[operator]
 impl Trouble {
     fn process(&mut self, number: u64, out: &mut Output<u64>) -> Result<()> {
-        let number = Some(number);
-        assert!(number != self.panic_at, "told to panic");
-        if number == self.fail_at {
+        assert!(Some(number) != self.panic_at, "told to panic");
+        if Some(number) == self.fail_at {
             return Err(Error::user("told to fail"));
         }
-        if number == self.hang_at {
+        if Some(number) == self.hang_at {
             loop {
                 std::thread::park();
             }
         }
-        let sum = self.sum.get().copied().unwrap_or(0) + number.unwrap_or(0);
+        let sum = self.sum.get().copied().unwrap_or(0) + number;
         self.sum.set(sum);
         out.emit(sum);
         Ok(())
