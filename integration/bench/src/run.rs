@@ -96,7 +96,8 @@ impl Processes {
     pub(crate) fn finish(mut self) -> Result<Vec<ProcessReport>> {
         let read = |process: &mut Process| {
             process.wait(&mut |_| {})?;
-            let text = std::fs::read(&process.report).trying(|| format!("{} has not reported", process.what))?;
+            let text =
+                std::fs::read(&process.report).trying(|| format!("{} has not reported", process.what))?;
             let report = serde_json::from_slice(&text).map_err(std::io::Error::from);
             report.trying(|| format!("the report of {} is damaged", process.what))
         };
@@ -134,7 +135,10 @@ impl Process {
                 None if watch.elapsed() > PATIENCE => {
                     let seconds = PATIENCE.as_secs();
                     let said = self.said();
-                    return Err(Error::Different(format!("{} is not done after {seconds} s\n{said}", self.what)));
+                    return Err(Error::Different(format!(
+                        "{} is not done after {seconds} s\n{said}",
+                        self.what
+                    )));
                 }
                 None => pause(LOOK_EVERY),
             }
