@@ -90,9 +90,9 @@ impl Settling {
                 let joined = thread.join();
                 joined.unwrap_or_else(|_| Err(Error::internal("the settling of a sink panicked")))
             });
-            // Wait for all before the first failure is reported: none may run on beside the next settling.
+            // Wait for all before a failure is reported: none may run on beside the next settling.
             let results: Vec<Result<Option<SettleReport>>> = joined.collect();
-            results.into_iter().filter_map(Result::transpose).collect()
+            gather(results)
         })
     }
 
@@ -129,6 +129,24 @@ impl Settling {
     }
 }
 
+/// All reports, or all failures as one. A failure that may heal comes first: when it has, all sinks are settled again, and
+/// what a person has to look at is reported once and in full.
+fn gather(results: Vec<Result<Option<SettleReport>>>) -> Result<Vec<SettleReport>> {
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(report) => reports.extend(report),
+            Err(error) if error.kind().is_restartable() => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    let Some(first) = failures.first() else { return Ok(reports) };
+    let lost = failures.iter().find(|error| error.kind() == ErrorKind::OutputLost);
+    let kind = lost.unwrap_or(first).kind();
+    let messages: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    Err(Error::new(kind, messages.join("\n")))
+}
+
 /// Reports by sink, in words.
 pub(super) fn lost_lines(reports: &[SettleReport]) -> (Vec<String>, u64) {
     let lines = reports.iter().flat_map(|report| report.lost.iter().cloned()).collect();
@@ -138,4 +156,29 @@ pub(super) fn lost_lines(reports: &[SettleReport]) -> (Vec<String>, u64) {
 /// Generations that are not swept.
 pub(super) fn unswept(generations: &BTreeMap<Generation, u32>, up_to: Generation) -> Vec<(Generation, u32)> {
     generations.range(..=up_to).map(|(&generation, &parallelism)| (generation, parallelism)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost(sink: &str) -> Result<Option<SettleReport>> {
+        Err(Error::new(ErrorKind::OutputLost, format!("{sink} has lost output")))
+    }
+
+    #[test]
+    fn losses_of_several_sinks_are_reported_together() {
+        let settings = Err(Error::new(ErrorKind::Settings, "d is used by another job"));
+        let error = gather(vec![settings, lost("a"), Ok(None), lost("b")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutputLost);
+        assert_eq!(error.to_string(), "d is used by another job\na has lost output\nb has lost output");
+    }
+
+    #[test]
+    fn what_may_heal_is_tried_again_before_a_loss_is_reported() {
+        let error = gather(vec![lost("a"), Err(Error::transient("c is away"))]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transient);
+        let report = SettleReport { committed: 1, ..SettleReport::default() };
+        assert_eq!(gather(vec![Ok(Some(report.clone())), Ok(None)]).unwrap(), [report]);
+    }
 }
