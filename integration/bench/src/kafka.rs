@@ -11,7 +11,10 @@ use flott_cards::{
 };
 use rdkafka::Message as _;
 use serde::{Deserialize, Serialize};
-use xtask::kafka::{KafkaBroker, availability};
+use xtask::{
+    job,
+    kafka::{KafkaBroker, availability},
+};
 
 use crate::{
     error::{Error, Result},
@@ -145,23 +148,12 @@ impl Kafka {
         Ok((Child::Program, arguments.map(String::from).into()))
     }
 
-    /// The example's binary, built on first use.
+    /// The example's binary, built on first use as this one was built: for figures, or for a test.
     fn card_alerts(&mut self) -> Result<String> {
         let path = match self.card_alerts.take() {
             Some(path) => path,
-            None => {
-                let target = xtask::cache::target_directory();
-                let mut cargo = xtask::process::cargo();
-                cargo.current_dir(xtask::cache::checkout()).env("CARGO_TARGET_DIR", &target);
-                cargo.args(["build", "--package", "card-alerts", "--bin", "card-alerts"]);
-                // As this binary was built: for figures, or for a test.
-                let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-                if profile == "release" {
-                    cargo.arg("--release");
-                }
-                xtask::process::run_checked(cargo.stdout(std::io::stderr()))?;
-                target.join(profile).join("card-alerts")
-            }
+            None if cfg!(debug_assertions) => job::for_tests(env!("CARGO_PKG_NAME"))?,
+            None => job::release(env!("CARGO_PKG_NAME"))?,
         };
         let shown = path.display().to_string();
         self.card_alerts = Some(path);

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod ablation;
-mod build;
 mod crew;
 mod error;
 mod feed;

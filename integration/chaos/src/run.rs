@@ -8,13 +8,13 @@ use std::{
 use flott_cards::kafka::Topics;
 use xtask::{
     clock::Stopwatch,
+    job,
     kafka::{BrokerSettings, KafkaAvailability, KafkaBroker, KafkaLibraries, VERSION, availability},
 };
 
 use crate::{
     Arguments,
     ablation::Ablation,
-    build,
     crew::{Crew, TERMINATED, settings},
     error::{Error, Result},
     feed::{Fed, Feed},
@@ -36,7 +36,11 @@ const END_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn run(arguments: &Arguments) -> Result<Verdict> {
     Ablation::check(arguments.without)?;
     step("building card-alerts (release)");
-    let job = build::card_alerts(arguments.without)?;
+    let package = env!("CARGO_PKG_NAME");
+    let job = match arguments.without {
+        Some(_) => job::release_with(package, "ablation")?,
+        None => job::release(package)?,
+    };
     let libraries = match availability() {
         KafkaAvailability::Available(libraries) => libraries,
         KafkaAvailability::Unavailable { reason } => {

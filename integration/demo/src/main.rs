@@ -4,7 +4,6 @@
 //! independent computation. Progress goes to standard error, the verdict is the last line on standard output.
 #![forbid(unsafe_code)]
 
-mod build;
 mod error;
 mod scene;
 mod show;
@@ -21,6 +20,7 @@ use scene::Verdict;
 use stage::{Embedded, Kafka, Stage};
 use xtask::{
     clock::Stopwatch,
+    job,
     kafka::{KafkaAvailability, KafkaBroker, availability},
 };
 
@@ -79,7 +79,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Verdict> {
     let binary = match &arguments.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => build::card_alerts()?,
+        None => {
+            show::step("building card-alerts (release)");
+            job::release(env!("CARGO_PKG_NAME"))?
+        }
     };
     if let Some(bootstrap) = &arguments.kafka {
         show::step(&format!("using Kafka at {bootstrap}"));

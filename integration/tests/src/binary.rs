@@ -2,33 +2,16 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::OnceLock,
 };
 
-use serde_json::Value;
-use xtask::{cache, process};
+use xtask::job;
 
 /// The binary of `examples/card-alerts`, built when it is first asked for.
 pub fn card_alerts() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let mut cargo = process::cargo();
-        cargo.current_dir(cache::checkout()).args([
-            "build",
-            "--package",
-            "card-alerts",
-            "--bin",
-            "card-alerts",
-        ]);
-        cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
-        let output = cargo.output().unwrap();
-        assert!(output.status.success(), "card-alerts cannot be built");
-        let messages = String::from_utf8(output.stdout).unwrap();
-        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let executable =
-            messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-        executable.expect("cargo names what it has built")
+        job::for_tests(env!("CARGO_PKG_NAME")).unwrap_or_else(|error| panic!("no card-alerts: {error}"))
     })
 }
 

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod clock;
 mod error;
 pub mod forward;
+pub mod job;
 pub mod kafka;
 pub mod process;
 pub mod setup;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::kafka::KafkaAvailability;
-use crate::{cache, process, setup};
+use crate::{cache, job, process, setup};
 
 /// A feature of this name breaks the product on purpose. Only the storm's own build turns it on.
 const ABLATION: &str = "ablation";
@@ -53,7 +53,19 @@ impl Suite {
             }
         }
         eprintln!("== tests");
-        process::run(cargo().arg("test").args(self.selection(features)).args(&self.arguments))
+        let mut tests = cargo();
+        tests.args(["test", "--no-fail-fast"]).args(self.selection(features)).args(&self.arguments);
+        if self.builds_everything() {
+            // The job's own test has it built, before any test runs.
+            tests.env(job::BINARY_VARIABLE, cache::target_directory().join("debug").join(job::PACKAGE));
+        }
+        process::run(&mut tests)
+    }
+
+    /// Whether neither packages nor targets are chosen: a filter of names leaves all of them to be built.
+    fn builds_everything(&self) -> bool {
+        let mut for_cargo = self.arguments.iter().take_while(|argument| *argument != "--");
+        !for_cargo.any(|argument| argument.as_encoded_bytes().starts_with(b"-"))
     }
 
     /// The whole workspace, unless the arguments choose packages; features of the chosen ones only.
@@ -153,6 +165,12 @@ mod tests {
     fn without_packages_the_whole_workspace_is_tested() {
         let features = vec!["a/kafka".to_owned(), "b/testkit".to_owned()];
         assert_eq!(suite(&["tidy"]).selection(features), ["--workspace", "--features", "a/kafka,b/testkit"]);
+    }
+
+    #[test]
+    fn a_filter_of_names_leaves_everything_to_be_built() {
+        assert!(suite(&[]).builds_everything() && suite(&["tidy", "--", "--nocapture"]).builds_everything());
+        assert!(!suite(&["-p", "b"]).builds_everything() && !suite(&["--test", "kafka"]).builds_everything());
     }
 
     #[test]
