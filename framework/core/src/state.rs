@@ -84,6 +84,17 @@ pub trait ValueTable<V>: KeyedState {
     fn set(&mut self, at: usize, value: V) -> &mut V;
     /// Removes it.
     fn clear(&mut self, at: usize);
+    /// Gives the values of the keys at these positions to `visitor`, in order. Where there is none, what it returns is
+    /// set; elsewhere that counts for nothing.
+    fn update(&mut self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Option<&mut V>) -> Option<V>) {
+        for at in range {
+            if let Some(value) = self.get(at) {
+                visitor(at, Some(value));
+            } else if let Some(value) = visitor(at, None) {
+                self.set(at, value);
+            }
+        }
+    }
 }
 
 /// One ordered map per key.
@@ -120,6 +131,21 @@ pub trait WindowTable<K, A>: KeyedState {
     fn get(&mut self, window: EventTime, at: usize) -> Option<&mut A>;
     /// Sets it.
     fn set(&mut self, window: EventTime, at: usize, accumulator: A);
+    /// Gives the accumulators of the keys at these positions in a window to `visitor`, as [`ValueTable::update`] does.
+    fn update(
+        &mut self,
+        window: EventTime,
+        range: Range<usize>,
+        visitor: &mut dyn FnMut(usize, Option<&mut A>) -> Option<A>,
+    ) {
+        for at in range {
+            if let Some(accumulator) = self.get(window, at) {
+                visitor(at, Some(accumulator));
+            } else if let Some(accumulator) = visitor(at, None) {
+                self.set(window, at, accumulator);
+            }
+        }
+    }
     /// Start of the earliest window that has an entry.
     fn first_window(&self) -> Option<EventTime>;
     /// Removes a window and visits its entries.

@@ -9,7 +9,7 @@ use flott_core::{
     state::{StateBackend, StateBinder, StateDeclaration, ValueTable},
 };
 
-use crate::keyed::{BatchKeys, prefetch_range};
+use crate::keyed::{BatchKeys, parts, prefetch_range};
 
 const STATE: &str = "value";
 
@@ -77,18 +77,29 @@ where
         let (reduce, len) = (&mut self.reduce, batch.len());
         self.keys.fill(batch.records.iter().map(&self.key));
         values.begin_batch(self.keys.share());
-        results.records.extend(batch.records.drain(..).enumerate().map(|(at, record)| {
-            if let Some(range) = prefetch_range(at, len) {
-                values.prefetch(range);
-            }
-            match values.get(at) {
+        results.records.reserve(len);
+        let mut records = batch.records.drain(..);
+        let mut merge = |_at: usize, value: Option<&mut T>| {
+            let record = records.next()?;
+            match value {
                 Some(value) => {
                     reduce(value, record);
-                    value.duplicate()
+                    results.records.push(value.duplicate());
+                    None
                 }
-                None => values.set(at, record).duplicate(),
+                None => {
+                    results.records.push(record.duplicate());
+                    Some(record)
+                }
             }
-        }));
+        };
+        for part in parts(len) {
+            if let Some(range) = prefetch_range(part.start, len) {
+                values.prefetch(range);
+            }
+            values.update(part, &mut merge);
+        }
+        drop(records);
         values.end_batch();
         results.times.append(&mut batch.times);
         Ok(())

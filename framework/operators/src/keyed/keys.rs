@@ -41,6 +41,11 @@ impl<K: Key> BatchKeys<K> {
     }
 }
 
+/// The positions of a batch of `len` records in parts that are prefetched together.
+pub(crate) fn parts(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(PREFETCH_KEYS).map(move |start| start..len.min(start + PREFETCH_KEYS))
+}
+
 /// The positions to prefetch before the record at position `at` of `len` is processed, if it is time to.
 #[inline]
 pub(crate) fn prefetch_range(at: usize, len: usize) -> Option<Range<usize>> {

@@ -4,7 +4,7 @@ mod keys;
 mod process;
 mod timers;
 
-pub(crate) use keys::{BatchKeys, prefetch_range};
+pub(crate) use keys::{BatchKeys, parts, prefetch_range};
 pub use process::KeyedProcess;
 
 #[cfg(test)]

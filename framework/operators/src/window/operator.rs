@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    ops::Range,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -16,7 +17,7 @@ use super::{
     Aggregate, TumblingWindows, Window,
     tables::{Tables, add},
 };
-use crate::keyed::{BatchKeys, prefetch_range};
+use crate::keyed::{BatchKeys, parts, prefetch_range};
 
 /// Name of the side output for records that come too late for their window.
 pub const LATE: &str = "late";
@@ -62,39 +63,51 @@ where
     }
 
     fn add_each(&mut self, batch: &Batch<T>, out: &mut Output<A::Out>) -> Result<()> {
+        for part in parts(batch.len()) {
+            if let Some(range) = prefetch_range(part.start, batch.len()) {
+                self.tables.as_mut().ok_or_else(not_open)?.open.prefetch(range);
+            }
+            let mut rest = part;
+            while !rest.is_empty() {
+                // Most records belong to the window of the record before.
+                let window = self.progress.window(batch.time(rest.start))?;
+                let same = rest.clone().take_while(|at| window.contains(batch.time(*at))).count();
+                let run = rest.start..rest.start + same;
+                rest.start = run.end;
+                self.add_run(window, run, batch, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds records of one window.
+    fn add_run(
+        &mut self,
+        window: Window,
+        run: Range<usize>,
+        batch: &Batch<T>,
+        out: &mut Output<A::Out>,
+    ) -> Result<()> {
         let Self { aggregate, progress, keys, late, .. } = self;
         let tables = self.tables.as_mut().ok_or_else(not_open)?;
-        let mut window = Window { start: EventTime::MIN, end: EventTime::MIN };
-        let mut phase = Phase::Over;
-        for (at, record) in batch.records.iter().enumerate() {
-            if let Some(range) = prefetch_range(at, batch.len()) {
-                tables.open.prefetch(range);
-            }
-            let time = batch.time(at);
-            // Most records belong to the window of the record before.
-            if !window.contains(time) {
-                window = progress.window(time)?;
-                phase = progress.phase(window, tables);
-            }
-            let is_fired = match phase {
-                Phase::Open => false,
-                Phase::Over => {
-                    late.take(record, time);
-                    continue;
+        let phase = progress.phase(window, tables);
+        let records = &batch.records;
+        match (phase, &mut tables.fired) {
+            (Phase::Over, _) => run.for_each(|at| late.take(&records[at], batch.time(at))),
+            (Phase::Fired | Phase::PerKey, Some(fired)) => {
+                for at in run {
+                    if matches!(phase, Phase::PerKey) && fired.get(window.start, at).is_none() {
+                        add(&mut *tables.open, aggregate, window, at..at + 1, records);
+                        continue;
+                    }
+                    add(&mut **fired, aggregate, window, at..at + 1, records);
+                    if let Some(accumulator) = fired.get(window.start, at) {
+                        let result = aggregate.finish(&keys.as_slice()[at], window, accumulator.duplicate());
+                        out.emit_at(result, window.max_time());
+                    }
                 }
-                Phase::Fired => true,
-                Phase::PerKey => {
-                    tables.fired.as_mut().is_some_and(|fired| fired.get(window.start, at).is_some())
-                }
-            };
-            match &mut tables.fired {
-                Some(fired) if is_fired => {
-                    let accumulator = add(&mut **fired, aggregate, window, at, record, Record::duplicate);
-                    let result = aggregate.finish(&keys.as_slice()[at], window, accumulator);
-                    out.emit_at(result, window.max_time());
-                }
-                _ => add(&mut *tables.open, aggregate, window, at, record, |_| ()),
             }
+            _ => add(&mut *tables.open, aggregate, window, run, records),
         }
         Ok(())
     }

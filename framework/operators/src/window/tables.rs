@@ -1,5 +1,7 @@
 //! The accumulators of windows: of those that are open and of those that have fired.
 
+use std::ops::Range;
+
 use flott_core::{
     Key, Record, Result,
     snapshot::OperatorSnapshot,
@@ -82,23 +84,22 @@ impl<K: Key, A: Record> Tables<K, A> {
     }
 }
 
-/// Adds a record to the accumulator of the key at a position, and reads the accumulator.
+/// Adds the records at these positions to the accumulators of their keys.
 #[inline]
-pub(super) fn add<K: Key, T: Record, A: Aggregate<K, T>, R>(
+pub(super) fn add<K: Key, T: Record, A: Aggregate<K, T>>(
     table: &mut dyn WindowTable<K, A::Accumulator>,
     aggregate: &A,
     window: Window,
-    at: usize,
-    record: &T,
-    read: impl FnOnce(&A::Accumulator) -> R,
-) -> R {
-    if let Some(accumulator) = table.get(window.start, at) {
-        aggregate.add(accumulator, record);
-        return read(accumulator);
-    }
-    let mut accumulator = aggregate.create();
-    aggregate.add(&mut accumulator, record);
-    let result = read(&accumulator);
-    table.set(window.start, at, accumulator);
-    result
+    range: Range<usize>,
+    records: &[T],
+) {
+    table.update(window.start, range, &mut |at, accumulator| {
+        if let Some(accumulator) = accumulator {
+            aggregate.add(accumulator, &records[at]);
+            return None;
+        }
+        let mut accumulator = aggregate.create();
+        aggregate.add(&mut accumulator, &records[at]);
+        Some(accumulator)
+    });
 }

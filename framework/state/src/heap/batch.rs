@@ -90,10 +90,10 @@ impl<K: Key> BatchKeys<K> {
         table: &'t mut KeyedTable<K, V>,
         at: usize,
     ) -> Option<&'t mut V> {
-        let (key, hash) = self.at(at);
         // Nobody has looked ahead: the shortest way is a plain look-up.
-        if self.hints[at].is_none() && table.is_owned(hash) {
-            let found = table.find_owned(hash, key);
+        if self.hints[at].is_none() {
+            let (key, hash) = self.at(at);
+            let found = table.find_mut(hash, key);
             if found.is_none() {
                 self.absent = at;
             }
@@ -108,6 +108,31 @@ impl<K: Key> BatchKeys<K> {
     #[inline(never)]
     fn search<'t, V: Record>(&mut self, table: &'t mut KeyedTable<K, V>, at: usize) -> Option<&'t mut V> {
         self.find(table, at).map(|slot| table.value_mut(slot))
+    }
+
+    /// See [`ValueTable::update`](flott_core::state::ValueTable::update).
+    pub(super) fn update<V: Record>(
+        &mut self,
+        table: &mut KeyedTable<K, V>,
+        range: Range<usize>,
+        visitor: &mut dyn FnMut(usize, Option<&mut V>) -> Option<V>,
+    ) {
+        let batch = Arc::clone(self.keys.as_ref().expect(NO_BATCH));
+        let keys = batch.keys[range.clone()].iter().zip(&batch.hashes[range.clone()]);
+        let hints = &self.hints[range.clone()];
+        for ((at, (key, &hash)), &hint) in range.zip(keys).zip(hints) {
+            let found = if !hint.is_none() && table.is_at_hand(hint, key) {
+                Some(table.value_mut(hint))
+            } else {
+                table.find_mut(hash, key)
+            };
+            if let Some(value) = found {
+                visitor(at, Some(value));
+            } else if let Some(value) = visitor(at, None) {
+                table.insert(hash, key.duplicate(), value);
+            }
+        }
+        self.absent = usize::MAX;
     }
 
     #[inline]

@@ -128,20 +128,16 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         table.is_some_and(|table| table.is_at(slot.entry as usize, key))
     }
 
-    /// Whether [`Self::find_owned`] can tell where a key with this hash is.
+    /// The value of a key.
     #[inline]
-    pub(super) fn is_owned(&self, hash: u64) -> bool {
-        self.segments[self.segment(hash) as usize].table.owned().is_some()
-    }
-
-    /// The value of a key that no checkpoint reads.
-    #[inline]
-    pub(super) fn find_owned(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+    pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
         let segment = self.segment(hash);
-        match &mut self.segments[segment as usize].table {
-            Freezable::Owned(table) => table.find_mut(hash, key),
-            Freezable::Shared(_) => None,
+        let table = &mut self.segments[segment as usize].table;
+        // Only what is there is worth a copy.
+        if let Freezable::Shared(frozen) = table {
+            frozen.find(hash, key)?;
         }
+        table.write().find_mut(hash, key)
     }
 
     /// Where the entry of a key is.

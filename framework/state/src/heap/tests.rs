@@ -114,11 +114,20 @@ fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
                     frozen = model.clone();
                 }
                 let keys = random_keys(&mut random, domain);
-                let choices: Vec<_> = (0..keys.len()).map(|_| random.below(4)).collect();
+                let choices: Vec<_> = (0..keys.len()).map(|_| random.below(5)).collect();
                 let mut choices = choices.into_iter();
                 subtasks.batch(&keys, &mut random, |table, at, key| {
+                    let choice = choices.next();
+                    if choice == Some(4) {
+                        table.update(at..at + 1, &mut |updated, value| {
+                            assert_eq!((updated, value.as_deref()), (at, model.get(key)));
+                            value.map(|value| *value = step).is_none().then_some(step)
+                        });
+                        model.insert(key.clone(), step);
+                    }
                     assert_eq!(table.get(at).copied(), model.get(key).copied());
-                    match choices.next() {
+                    match choice {
+                        Some(4) => {}
                         Some(0) => {
                             table.clear(at);
                             model.remove(key);
@@ -306,7 +315,14 @@ fn window_tables_agree_with_a_map() {
                 let current = table.get(window, at).copied();
                 assert_eq!(current, entries.and_then(|entries| entries.get(key)).copied());
                 let sum = current.unwrap_or(0) + 1;
-                table.set(window, at, sum);
+                if step % 2 == 0 {
+                    table.set(window, at, sum);
+                } else {
+                    let add = &mut |_, value: Option<&mut u64>| {
+                        value.map(|value| *value += 1).is_none().then_some(1)
+                    };
+                    table.update(window, at..at + 1, add);
+                }
                 model.entry(window).or_default().insert(*key, sum);
             });
             let first = subtasks.tables.iter().filter_map(|table| table.first_window()).min();

@@ -72,4 +72,8 @@ impl<K: Key, V: Record> ValueTable<V> for HeapValueTable<K, V> {
     fn clear(&mut self, at: usize) {
         self.batch.remove(&mut self.table, at);
     }
+
+    fn update(&mut self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Option<&mut V>) -> Option<V>) {
+        self.batch.update(&mut self.table, range, visitor);
+    }
 }

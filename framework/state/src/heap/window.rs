@@ -122,6 +122,16 @@ impl<K: Key, A: Record> WindowTable<K, A> for HeapWindowTable<K, A> {
         self.batch.set(&mut self.windows[position].1, at, accumulator);
     }
 
+    fn update(
+        &mut self,
+        window: EventTime,
+        range: Range<usize>,
+        visitor: &mut dyn FnMut(usize, Option<&mut A>) -> Option<A>,
+    ) {
+        let position = self.open(window);
+        self.batch.update(&mut self.windows[position].1, range, visitor);
+    }
+
     fn first_window(&self) -> Option<EventTime> {
         self.windows.front().map(|(window, _)| *window)
     }
