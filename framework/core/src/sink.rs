@@ -1,6 +1,6 @@
 //! Sinks with two-phase commit, as in FLIP-143: writers at the TaskManagers, a settler at the JobManager.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ pub struct SettleRequest {
     pub accept_lost_output: bool,
 }
 
-/// Lost output that was accepted, for the report.
+/// What settling has found: among it lost output that was accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettleReport {
     /// Committables found or made visible.
@@ -137,6 +137,19 @@ pub struct SettleReport {
     pub lost_records: u64,
     /// One line per lost transaction.
     pub lost: Vec<String>,
+    /// For how long it is worth looking for what late zombies have opened since: see [`Settler::sweep`].
+    pub sweep_for: Duration,
+}
+
+/// What a sweep asks of a sink.
+#[derive(Clone, Debug)]
+pub struct SweepRequest {
+    /// The sink's name.
+    pub uid: OperatorUid,
+    /// The job it belongs to.
+    pub job: JobIdentity,
+    /// Generations before this one are over and settled: what is open of them is of no use to anybody.
+    pub below: Generation,
 }
 
 /// Finishes what attempts that are over have left behind. Lives at the JobManager, on a thread of its own; may block.
@@ -150,6 +163,15 @@ pub trait Settler: Send {
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
     /// [`ErrorKind::Transient`](crate::ErrorKind::Transient): try again.
     fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport>;
+
+    /// Removes what late zombies have opened after the settlement: tasks of older attempts that nobody has seen end.
+    /// Their output is never committed, but it lies about and may hold up readers. Returns what it has removed, by name.
+    ///
+    /// # Errors
+    /// A sweep that fails is reported, and tried again at its next turn.
+    fn sweep(&mut self, _request: &SweepRequest) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A sink: makes writers and, where output is committed in two phases, the settler.

@@ -23,6 +23,11 @@ impl PendingFile {
         format!("{PENDING_PREFIX}{generation}-{subtask}-{sequence}")
     }
 
+    /// The generation that an unfinished file belongs to, if `name` is one's name.
+    pub(super) fn pending_generation(name: &str) -> Option<Generation> {
+        name.strip_prefix(PENDING_PREFIX)?.split_once('-')?.0.parse().ok().map(Generation)
+    }
+
     pub(super) fn part_name(
         checkpoint: CheckpointId,
         generation: Generation,
@@ -90,6 +95,13 @@ mod tests {
         }
         let evil = PendingFile { pending: ".pending-/../x".into(), ..file() };
         assert!(PendingFile::decode(&evil.encode()).is_err());
+    }
+
+    #[test]
+    fn pending_names_tell_their_generation() {
+        assert_eq!(PendingFile::pending_generation(&file().pending), Some(Generation(2)));
+        assert_eq!(PendingFile::pending_generation(".pending-x-1-1"), None);
+        assert_eq!(PendingFile::pending_generation(&file().part), None);
     }
 
     #[test]

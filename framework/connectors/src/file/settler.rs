@@ -2,17 +2,21 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use flott_core::{
-    Error, ErrorKind, Result, ResultExt,
-    sink::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT, SettleReport, SettleRequest, Settler},
+    Error, ErrorKind, JobIdentity, Result, ResultExt,
+    sink::{ACCEPT_LOST_OUTPUT, ALLOW_REPEATED_OUTPUT, SettleReport, SettleRequest, Settler, SweepRequest},
 };
 
 use super::committable::{PENDING_PREFIX, PendingFile, sync_directory};
 
 /// The file that says who writes here.
 const OWNER: &str = ".owner";
+
+/// Unfinished files hold up nobody, and the last sweep of a job finds them as well.
+const SWEEP_FOR: Duration = Duration::from_secs(60);
 
 /// Finishes the files that a checkpoint lists and deletes the other unfinished ones.
 pub(super) struct FileSettler {
@@ -32,7 +36,7 @@ impl Settler for FileSettler {
         let names = names(&directory).or_error(ErrorKind::Transient, &place)?;
         let listed = request.committables.iter().map(|bytes| PendingFile::decode(bytes));
         let listed = listed.collect::<Result<Vec<_>>>()?;
-        let owner = format!("{}\n{}\n", request.job.name, request.job.run);
+        let owner = owner(&request.job);
         let found = found_owner(&directory).or_error(ErrorKind::Transient, &place)?;
         guard(request, &listed, &names).map_err(|error| error.context(&place))?;
         guard_owner(request, &owner, found.as_deref()).map_err(|error| error.context(&place))?;
@@ -40,7 +44,7 @@ impl Settler for FileSettler {
             claim(&directory, &owner).or_error(ErrorKind::Transient, &place)?;
         }
 
-        let mut report = SettleReport::default();
+        let mut report = SettleReport { sweep_for: SWEEP_FOR, ..SettleReport::default() };
         for file in &listed {
             if finish(&directory, file).or_error(ErrorKind::Transient, &place)? {
                 report.committed += 1;
@@ -65,6 +69,27 @@ impl Settler for FileSettler {
         }
         Ok(report)
     }
+
+    fn sweep(&mut self, request: &SweepRequest) -> Result<Vec<String>> {
+        let directory = self.directory.join(request.uid.as_str());
+        let place = format!("sink {}: {}", request.uid, directory.display());
+        if found_owner(&directory).or_error(ErrorKind::Transient, &place)? != Some(owner(&request.job)) {
+            // Another run has taken over: the files are its own.
+            return Ok(Vec::new());
+        }
+        let is_older =
+            |name: &String| PendingFile::pending_generation(name).is_some_and(|found| found < request.below);
+        let mut older = names(&directory).or_error(ErrorKind::Transient, &place)?;
+        older.retain(is_older);
+        for name in &older {
+            remove(&directory.join(name)).or_error(ErrorKind::Transient, &place)?;
+        }
+        Ok(older.into_iter().collect())
+    }
+}
+
+fn owner(job: &JobIdentity) -> String {
+    format!("{}\n{}\n", job.name, job.run)
 }
 
 fn names(directory: &Path) -> io::Result<BTreeSet<String>> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use flott_core::{
     AttemptId, Batch, CheckpointId, ErrorKind, EventTime, Generation, OperatorUid, SubtaskIndex,
-    sink::{SettleReport, SettleRequest, Sink, SinkWriter, WriterContext},
+    sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
 };
 use tempfile::TempDir;
 
@@ -64,6 +64,12 @@ impl Job {
         };
         change(&mut request);
         self.sink.settler().unwrap().unwrap().settle(&request)
+    }
+
+    fn sweep(&self, below: u64, run: &str) -> Vec<String> {
+        let job = flott_core::JobIdentity { run: run.into(), ..Default::default() };
+        let request = SweepRequest { uid: Self::uid(), job, below: Generation(below) };
+        self.sink.settler().unwrap().unwrap().sweep(&request).unwrap()
     }
 
     fn files(&self) -> BTreeMap<String, String> {
@@ -225,4 +231,22 @@ fn a_run_that_has_finished_no_file_yet_is_left_alone() {
     .unwrap();
     let error = job.settle(Some(1), Vec::new()).unwrap_err();
     assert!(error.to_string().contains("run another run of job"), "{error}");
+}
+
+#[test]
+fn files_that_zombies_open_after_the_settling_are_swept() {
+    let job = Job::new();
+    let mut zombie = job.writer(1);
+    write(&mut *zombie, [1]);
+    job.settle(None, Vec::new()).unwrap();
+    precommit(&mut *zombie, 1);
+    write(&mut *zombie, [2]);
+    let mut live = job.writer(2);
+    write(&mut *live, [1]);
+    assert_eq!(job.sweep(2, "another run"), Vec::<String>::new());
+    assert_eq!(job.sweep(2, ""), [".pending-1-0-1"]);
+    assert_eq!(job.sweep(2, ""), Vec::<String>::new());
+    precommit(&mut *live, 2);
+    live.commit(CheckpointId(2)).unwrap();
+    assert_eq!((job.visible().as_str(), job.pending()), ("1 ", 0));
 }

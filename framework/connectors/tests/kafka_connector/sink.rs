@@ -8,7 +8,7 @@ use flott_core::{
     AttemptId, Batch, CheckpointId, Clock, ErrorKind, EventTime, Generation, OperatorUid, Result,
     SubtaskIndex, SystemClock,
     operator::StepTime,
-    sink::{SettleReport, SettleRequest, Sink, SinkWriter, WriterContext},
+    sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
     source::Source,
 };
 use xtask::clock::{Stopwatch, pause};
@@ -186,6 +186,31 @@ fn a_writer_that_was_fenced_fails_and_a_late_commit_does_no_harm() {
     };
     assert!(error.kind().is_restartable(), "{error:?}");
     assert_eq!(visible(brokers, &topic), numbered("a", 10));
+}
+
+#[test]
+fn a_zombie_that_opens_a_transaction_after_the_settling_holds_up_nobody() {
+    let brokers = kafka!();
+    let topic = make_topic(brokers, "late", 1);
+    let sink = exactly_once(brokers, &topic);
+    let report = settle(&sink, None, Vec::new(), &[1]).unwrap();
+    assert_eq!(report.sweep_for, Duration::from_secs(30 * 60));
+    let mut zombie = WriterRun::new(&sink, 1);
+    zombie.write(numbered("z", 10));
+    zombie.precommit(1);
+    let mut live = WriterRun::new(&sink, 2);
+    live.write(numbered("a", 10));
+    live.precommit(2);
+    live.complete(2);
+    assert_eq!(visible(brokers, &topic).len(), 0, "readers wait for the zombie");
+    live.write(numbered("b", 10));
+    let uid = OperatorUid::new("sink").unwrap();
+    let request = SweepRequest { uid, job: flott_core::JobIdentity::default(), below: Generation(2) };
+    let swept = sink.settler().unwrap().unwrap().sweep(&request).unwrap();
+    assert_eq!(swept.len(), 1, "{swept:?}");
+    live.precommit(3);
+    live.complete(3);
+    assert_eq!(visible(brokers, &topic), [numbered("a", 10), numbered("b", 10)].concat());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use flott_connectors::kafka::{
     client::{KafkaClient, TransactionPhase},
     settlement::{
-        Committable, IdScope, LossCause, MarkerOwner, SettlementPolicy, SettlementRequest, TransactionalIds,
-        settle, sweep,
+        Committable, IdScope, LossCause, MarkerOwner, SettlementPolicy, SettlementRequest, Sweep,
+        TransactionalIds, settle,
     },
 };
 use flott_core::{CheckpointId, ErrorKind, Generation, OperatorUid, SubtaskIndex};
@@ -65,6 +65,16 @@ impl Sink {
 
     fn fresh(&self) -> SettlementRequest {
         SettlementRequest::new(&self.prefix, Self::uid(), &self.topic, Self::owner())
+    }
+
+    fn sweep(&self, below: u64, run: &str) -> Sweep {
+        Sweep {
+            prefix: self.prefix.clone(),
+            sink_uid: Self::uid(),
+            marker_topic: self.topic.clone(),
+            owner: MarkerOwner { run: run.into(), ..Self::owner() },
+            below: Generation(below),
+        }
     }
 
     fn read(&self) -> Vec<String> {
@@ -190,12 +200,16 @@ async fn another_jobs_open_transaction_survives_a_start_on_its_prefix() {
 async fn late_zombies_are_swept() {
     let Some(bootstrap) = broker() else { return };
     let sink = Sink::new(bootstrap).await;
+    // The settlement knows nothing of it yet, so it cannot fence it.
+    let request = sink.request(5, &[]);
+    settle(&sink.client, request).await.unwrap().verdict(STRICT).unwrap();
     let zombie = sink.slot(9, MINUTE);
     zombie.write("late", 1);
     let live = Slot::open(bootstrap, &sink.id(2, 0), &sink.topic, MINUTE);
     live.write("live", 1);
-    let swept = sweep(&sink.client, &sink.prefix, &Sink::uid(), Generation(2)).await.unwrap();
-    assert_eq!(swept, [sink.id(1, 9)]);
+    assert!(sink.sweep(2, "another run").run(&sink.client).await.unwrap().is_empty());
+    assert_eq!(sink.sweep(2, "r").run(&sink.client).await.unwrap(), [sink.id(1, 9)]);
+    assert!(sink.sweep(2, "r").run(&sink.client).await.unwrap().is_empty());
     live.commit();
     assert_eq!(sink.read(), ["live-0"]);
 }

@@ -81,7 +81,7 @@ async fn perform(client: &KafkaClient, action: Action) -> Result<Fact> {
     })
 }
 
-async fn read_marker(
+pub(super) async fn read_marker(
     client: &KafkaClient,
     transactional_id: &str,
     topic: String,

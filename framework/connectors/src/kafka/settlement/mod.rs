@@ -40,5 +40,5 @@ pub use report::{
     ForeignMarker, LostTransaction, OtherCluster, RepeatedOutput, SettledTransaction, SettlementReport,
 };
 pub use request::{IdScope, SettlementPolicy, SettlementRequest};
-pub use sweep::{leftovers, sweep};
+pub use sweep::Sweep;
 pub use transactional_ids::{TransactionalIds, TransactionalSlot};

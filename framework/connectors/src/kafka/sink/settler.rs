@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use flott_core::{
     Result,
-    sink::{SettleReport, SettleRequest, Settler},
+    sink::{SettleReport, SettleRequest, Settler, SweepRequest},
 };
 
 use super::{
-    settings::{SinkSettings, owner},
+    settings::{SinkSettings, TRANSACTION_TIMEOUT_MAX, owner},
     slots::SLOTS_MAX,
     transaction::decode,
 };
@@ -12,8 +14,13 @@ use super::{
 use crate::kafka::ablation;
 use crate::kafka::{
     blocking::BlockingClient,
-    settlement::{IdScope, LostTransaction, SettlementPolicy, SettlementReport, SettlementRequest, settle},
+    settlement::{
+        IdScope, LostTransaction, SettlementPolicy, SettlementReport, SettlementRequest, Sweep, settle,
+    },
 };
+
+/// The next settling waits for a sweep to end, so it must not try for long.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Settles the transactions of one exactly-once sink.
 pub(super) struct KafkaSettler {
@@ -55,7 +62,19 @@ impl Settler for KafkaSettler {
         }
         let report = self.client.ask(async |client| settle(client, settlement).await)?;
         report.verdict(policy)?;
-        Ok(summary(&report))
+        let timeout = self.settings.transaction_timeout.unwrap_or(TRANSACTION_TIMEOUT_MAX);
+        Ok(SettleReport { sweep_for: timeout.saturating_mul(2), ..summary(&report) })
+    }
+
+    fn sweep(&mut self, request: &SweepRequest) -> Result<Vec<String>> {
+        let sweep = Sweep {
+            prefix: self.prefix.clone(),
+            sink_uid: request.uid.clone(),
+            marker_topic: self.settings.topic.to_string(),
+            owner: owner(&request.job),
+            below: request.below,
+        };
+        self.client.ask(async |client| sweep.run(&client.with_patience(SWEEP_PATIENCE)).await)
     }
 }
 
@@ -70,5 +89,6 @@ fn summary(report: &SettlementReport) -> SettleReport {
         committed: (report.committed.len() + report.already_committed.len()) as u64,
         lost_records: lost().map(|lost| lost.committable.record_count()).sum(),
         lost: lost().map(line).collect(),
+        ..SettleReport::default()
     }
 }
