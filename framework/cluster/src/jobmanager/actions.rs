@@ -21,6 +21,7 @@ use super::{
     driver::{Driver, Ending},
     event::Event,
     settling::{Settling, unswept},
+    sweeping::Sweeping,
 };
 use crate::{
     ack::TaskAck,
@@ -39,6 +40,7 @@ impl Driver {
         match action {
             Action::RaiseGeneration { above } => self.raise_generation(above.next()),
             Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation),
+            Action::Sweep { below } => self.sweep(below),
             Action::Deploy { attempt, generation, restore, assignment } => {
                 self.deploy(attempt, generation, restore, &assignment);
             }
@@ -127,6 +129,15 @@ impl Driver {
         self.background.spawn(async move {
             let (unreadable, result) = settling.run().await;
             let _ = events.send(Event::Settled { unreadable, result }).await;
+        });
+    }
+
+    fn sweep(&mut self, below: Generation) {
+        let sweeping = Sweeping { program: Arc::clone(&self.program), job: self.job.clone(), below };
+        let events = self.events.clone();
+        self.background.spawn(async move {
+            let swept = sweeping.run().await;
+            let _ = events.send(Event::Swept(swept)).await;
         });
     }
 

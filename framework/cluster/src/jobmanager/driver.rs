@@ -179,6 +179,10 @@ impl Driver {
                     .for_each(|line| self.report.warn(format!("{line}; trying an older one")));
                 self.on_settled(result);
             }
+            Event::Swept(swept) => {
+                self.report.on_swept(&swept);
+                self.feed(Fact::Swept);
+            }
             Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
             Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
             Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
@@ -278,6 +282,7 @@ impl Driver {
         };
         let Settled { manifest, reports, swept } = settled;
         self.report.on_settled(&reports);
+        let sweep_for = reports.iter().map(|report| report.sweep_for).max().unwrap_or_default();
         let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
         match restored.transpose() {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
@@ -287,7 +292,7 @@ impl Driver {
                 self.restored = manifest;
                 // The last one may still be used by an attempt of this JobManager.
                 self.generations = self.generations.split_off(&swept);
-                self.feed(Fact::Settled { restored });
+                self.feed(Fact::Settled { restored, sweep_for });
             }
         }
     }

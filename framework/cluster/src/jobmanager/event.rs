@@ -31,6 +31,7 @@ pub(super) enum Event {
         unreadable: Vec<String>,
         result: Result<Settled, Failure>,
     },
+    Swept(Swept),
     CheckpointStored {
         checkpoint: CheckpointId,
         result: Result<(), StoreError>,
@@ -55,4 +56,13 @@ pub(super) struct Settled {
     pub(super) reports: Vec<SettleReport>,
     /// No output of these is left open.
     pub(super) swept: Generation,
+}
+
+/// What a sweep has done.
+#[derive(Default)]
+pub(super) struct Swept {
+    /// What was removed.
+    pub(super) names: Vec<String>,
+    /// Sinks that could not be swept, and why.
+    pub(super) failures: Vec<String>,
 }

@@ -1,8 +1,8 @@
 //! The JobManager: carries out what the [`JobMaster`](flott_control::job::JobMaster) decides, and tells it what happens.
 //!
 //! [`driver`] is the one loop that owns everything; [`actions`] carries out actions; [`members`] takes connections of
-//! TaskManagers. What takes time runs beside the loop and comes back as an event: [`settling`], [`discovery`], writes
-//! of [`checkpoints`].
+//! TaskManagers. What takes time runs beside the loop and comes back as an event: [`settling`], [`sweeping`],
+//! [`discovery`], writes of [`checkpoints`].
 
 mod actions;
 mod checkpoints;
@@ -13,6 +13,8 @@ mod members;
 mod outline;
 mod report;
 mod settling;
+mod sinks;
 mod start;
+mod sweeping;
 
 pub(crate) use start::{Entrance, JobManager, build};

@@ -7,7 +7,7 @@ use flott_core::{
     AttemptId, CheckpointId, EventTime, MonotonicTime, OperatorUid, TaskManagerId, sink::SettleReport,
 };
 
-use super::settling::lost_lines;
+use super::{event::Swept, settling::lost_lines};
 use crate::{
     progress::{
         CheckpointProgress, Counters, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener,
@@ -144,6 +144,18 @@ impl Report {
             }
         }
         self.lost_records = self.lost_records.max(records);
+    }
+
+    pub(super) fn on_swept(&self, swept: &Swept) {
+        if !swept.names.is_empty() {
+            self.note(format!(
+                "removed what tasks of older attempts had left open: {}",
+                swept.names.join(", ")
+            ));
+        }
+        for failure in &swept.failures {
+            self.warn(format!("cannot look for what tasks of older attempts have left open: {failure}"));
+        }
     }
 
     /// Tells how the job gets on.

@@ -1,18 +1,17 @@
 //! Finds the checkpoint to go on from and brings to an end what earlier attempts have left behind.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc};
 
 use flott_control::Failure;
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
     sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
 };
-use flott_plan::OperatorRole;
-use flott_runtime::program::JobProgram;
+use flott_runtime::program::{JobProgram, OperatorFactory};
 use flott_state::storage::Manifest;
 use tokio::task::spawn_blocking;
 
-use super::event::Settled;
+use super::{event::Settled, sinks::for_each_sink};
 use crate::{settings::ClusterSettings, store::CheckpointStore};
 
 /// One settling.
@@ -47,7 +46,12 @@ impl Settling {
         let manifest = self.newest_readable(unreadable).await?.map(Arc::new);
         let swept = self.generation;
         let settled = manifest.clone();
-        let reports = spawn_blocking(move || self.settle_sinks(settled.as_deref())).await;
+        let settling = move || {
+            gather(for_each_sink(&self.program, |uid, factory| {
+                self.settle_sink(uid, factory, settled.as_deref())
+            }))
+        };
+        let reports = spawn_blocking(settling).await;
         let reports = reports.map_err(|error| Error::internal(format!("settling panicked: {error}")))??;
         Ok(Settled { manifest, reports, swept })
     }
@@ -75,43 +79,18 @@ impl Settling {
         ))
     }
 
-    /// All sinks at once: each may wait for another system.
-    fn settle_sinks(&self, manifest: Option<&Manifest>) -> Result<Vec<SettleReport>> {
-        let nodes = self.program.graph.operators();
-        let sinks: Vec<_> = nodes
-            .filter(|(_, node)| matches!(node.role, OperatorRole::Sink(_)))
-            .map(|(id, node)| (id, &node.uid))
-            .collect();
-        thread::scope(|scope| {
-            let settle =
-                |(id, uid): &(flott_core::OperatorId, &OperatorUid)| self.settle_sink(*id, uid, manifest);
-            let threads: Vec<_> = sinks.iter().map(|sink| scope.spawn(move || settle(sink))).collect();
-            let joined = threads.into_iter().map(|thread| {
-                let joined = thread.join();
-                joined.unwrap_or_else(|_| Err(Error::internal("the settling of a sink panicked")))
-            });
-            // Wait for all before a failure is reported: none may run on beside the next settling.
-            let results: Vec<Result<Option<SettleReport>>> = joined.collect();
-            gather(results)
-        })
-    }
-
     fn settle_sink(
         &self,
-        id: flott_core::OperatorId,
         uid: &OperatorUid,
+        factory: &dyn OperatorFactory,
         manifest: Option<&Manifest>,
     ) -> Result<Option<SettleReport>> {
-        let factory = self.program.operator(id);
-        let named = |error: Error| error.context(format!("sink {:?}", uid.as_str()));
         if self.is_first {
             let millis = |duration: std::time::Duration| duration.as_millis().try_into().unwrap_or(u64::MAX);
             let settings = &self.settings;
-            factory
-                .check(millis(settings.checkpoint_interval), millis(settings.checkpoint_timeout))
-                .map_err(named)?;
+            factory.check(millis(settings.checkpoint_interval), millis(settings.checkpoint_timeout))?;
         }
-        let Some(mut settler) = factory.settler().map_err(named)? else {
+        let Some(mut settler) = factory.settler()? else {
             return Ok(None);
         };
         let request = SettleRequest {
@@ -125,7 +104,7 @@ impl Settling {
                 || (self.is_again && manifest.is_none()),
             accept_lost_output: self.settings.accept_lost_output,
         };
-        settler.settle(&request).map(Some).map_err(named)
+        settler.settle(&request).map(Some)
     }
 }
 

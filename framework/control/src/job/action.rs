@@ -20,6 +20,9 @@ pub enum Action<S> {
     /// Settle what this checkpoint lists and fence the ids of every generation up to and including `generation`, then
     /// read what is needed to restore. At most one is under way. Answer: `Settled` or `SettleFailed`.
     Settle { checkpoint: Option<CheckpointId>, generation: Generation },
+    /// Remove what late zombies of generations before `below` have opened since they were settled. At most one is under
+    /// way, and never beside a settling. Answer: `Swept`.
+    Sweep { below: Generation },
     /// Start an attempt. Slots that are not mentioned stay idle.
     Deploy {
         attempt: AttemptId,

@@ -16,6 +16,7 @@ pub(super) struct Closing {
     failure: Option<Failure>,
     settlement: Settlement,
     deadline: MonotonicTime,
+    is_swept: bool,
 }
 
 impl Closing {
@@ -23,6 +24,7 @@ impl Closing {
         match self.result {
             JobStatus::Failed => JobStatus::Failing,
             JobStatus::Cancelled => JobStatus::Cancelling,
+            JobStatus::Finished => JobStatus::Finishing,
             _ => JobStatus::Stopping,
         }
     }
@@ -46,7 +48,7 @@ impl Closing {
             self.settlement.retry_at(now + SETTLE_RETRY_DELAY);
             return;
         }
-        self.settlement.on_settled();
+        self.settlement.on_failed();
         if self.failure.as_ref().is_none_or(Failure::is_restartable) {
             self.result = JobStatus::Failed;
             self.failure = Some(failure);
@@ -122,7 +124,9 @@ impl<S> JobMaster<S> {
     ) {
         let is_suspended = result == JobStatus::Suspended;
         let timeout = if is_suspended { self.settings.stop_timeout } else { self.settings.close_timeout };
-        self.state = State::Closing(Closing { result, failure, settlement, deadline: now + timeout });
+        let deadline = now + timeout;
+        self.sweeps.end();
+        self.state = State::Closing(Closing { result, failure, settlement, deadline, is_swept: false });
     }
 
     /// Settling waits for a manifest that is being written, as always: it decides what is to be settled.
@@ -131,7 +135,7 @@ impl<S> JobMaster<S> {
             return;
         };
         let is_late = closing.deadline <= now;
-        if !is_late && !self.checkpoints.is_storing() {
+        if !is_late && !self.checkpoints.is_storing() && !self.sweeps.is_running() {
             let checkpoint = self.checkpoints.latest();
             if let Some(generation) = closing.settlement.start_if_due(now) {
                 if checkpoint.is_some() || generation > Generation(0) {
@@ -141,8 +145,34 @@ impl<S> JobMaster<S> {
                 }
             }
         }
-        let is_settled = closing.settlement.is_done();
-        if is_late || (is_settled && !self.ending.is_waiting()) {
+        let is_settled = closing.settlement.is_over();
+        let is_quiet = is_settled && !self.ending.is_waiting();
+        if is_quiet && !is_late {
+            self.sweep_at_last(out);
+        }
+        if is_late || (is_quiet && !self.sweeps.is_running()) {
+            self.end_closing(is_settled, out);
+        }
+    }
+
+    /// Once, when the tasks have gone, and only under names that settling has found to be ours.
+    fn sweep_at_last(&mut self, out: &mut Vec<Action<S>>) {
+        let State::Closing(closing) = &mut self.state else {
+            return;
+        };
+        let result = closing.result;
+        let is_wanted = result.is_globally_terminal() && closing.settlement.is_done() && !closing.is_swept;
+        if is_wanted && !self.sweeps.is_running() {
+            closing.is_swept = true;
+            if self.may_have_leftovers(result) {
+                // Also in the present generation: what is of use in it is settled.
+                self.sweep(self.generation.next(), out);
+            }
+        }
+    }
+
+    fn end_closing(&mut self, is_settled: bool, out: &mut Vec<Action<S>>) {
+        if let State::Closing(closing) = &mut self.state {
             let (result, mut failure) = (closing.result, closing.failure.take());
             if !is_settled {
                 failure.get_or_insert_with(|| {

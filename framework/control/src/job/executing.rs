@@ -167,7 +167,8 @@ impl<S> JobMaster<S> {
         let is_late = execution.deadline.is_some_and(|deadline| deadline <= now);
         match execution.phase {
             Phase::Finishing { checkpoint } if self.commits.is_done(checkpoint) => {
-                self.finish(JobStatus::Finished, None, out);
+                let settlement = Settlement::done(execution.generation);
+                self.close(now, JobStatus::Finished, None, settlement);
             }
             Phase::Stopping { checkpoint: Some(checkpoint) } if self.commits.is_done(checkpoint) => {
                 self.suspend(now, Settlement::done, out);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use flott_core::{AttemptId, CheckpointId, Generation, TaskManagerId, VertexId};
 
 use super::RestoredCheckpoint;
@@ -43,10 +45,13 @@ pub enum Fact<S> {
     /// Answer to `RaiseGeneration`: the store could not be written. A conflict is reported as `Deposed`.
     GenerationNotRaised { failure: Failure },
     /// Answer to `Settle`: everything the checkpoint lists is committed or known to be, all older ids are fenced. None:
-    /// there is no checkpoint to restore.
-    Settled { restored: Option<RestoredCheckpoint> },
+    /// there is no checkpoint to restore. For `sweep_for` late zombies may still open what is worth a sweep.
+    Settled { restored: Option<RestoredCheckpoint>, sweep_for: Duration },
     /// Answer to `Settle`. The kind says whether trying again can help.
     SettleFailed { failure: Failure },
+
+    /// Answer to `Sweep`: it is over. If it has failed, the next one will do.
+    Swept,
 
     /// Splits of a source were found; known ones may be among them.
     SplitsDiscovered { vertex: VertexId, splits: Vec<Split> },

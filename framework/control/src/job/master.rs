@@ -4,7 +4,7 @@ use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, TaskManager
 
 use super::{
     Action, Fact, History, JobOutline, JobSettings, JobStatus, closing::Closing, ending::EndingAttempts,
-    execution::Execution, recovery::Recovery,
+    execution::Execution, recovery::Recovery, sweeps::Sweeps,
 };
 use crate::{
     checkpoint::{CheckpointCoordinator, CommitProgress},
@@ -33,6 +33,7 @@ pub struct JobMaster<S> {
     /// The enumerators' parts of the checkpoints under way.
     pub(super) enumerators: BTreeMap<CheckpointId, BTreeMap<VertexId, EnumeratorSnapshot>>,
     pub(super) ending: EndingAttempts,
+    pub(super) sweeps: Sweeps,
     pub(super) generation: Generation,
     pub(super) last_attempt: AttemptId,
     pub(super) last_assignment: Vec<SlotAssignment>,
@@ -78,6 +79,7 @@ impl<S> JobMaster<S> {
             discovering: BTreeSet::new(),
             enumerators: BTreeMap::new(),
             ending: EndingAttempts::default(),
+            sweeps: Sweeps::default(),
             generation: history.generation,
             last_attempt: AttemptId(0),
             last_assignment: Vec::new(),
@@ -142,8 +144,12 @@ impl<S> JobMaster<S> {
             State::Executing(execution) => execution.deadline,
             State::Closing(closing) => Some(closing.next_deadline()),
         };
-        let always =
-            [self.liveness.next_deadline(), self.ending.next_deadline(), self.checkpoints.next_deadline()];
+        let always = [
+            self.liveness.next_deadline(),
+            self.ending.next_deadline(),
+            self.checkpoints.next_deadline(),
+            self.sweeps.next_deadline(),
+        ];
         always.into_iter().flatten().chain(of_state).min()
     }
 
@@ -209,8 +215,9 @@ impl<S> JobMaster<S> {
             Fact::Committed { attempt, checkpoint, task } => self.on_committed(attempt, checkpoint, task),
             Fact::GenerationRaised { generation } => self.on_generation_raised(generation),
             Fact::GenerationNotRaised { failure } => self.on_generation_not_raised(now, failure, out),
-            Fact::Settled { restored } => self.on_settled(restored, out),
+            Fact::Settled { restored, sweep_for } => self.on_settled(now, restored, sweep_for, out),
             Fact::SettleFailed { failure } => self.on_settle_failed(now, failure, out),
+            Fact::Swept => self.sweeps.on_swept(),
             Fact::SplitsDiscovered { vertex, splits } => self.on_splits_discovered(vertex, splits, out),
             Fact::DiscoveryEnded { vertex } => self.on_discovery_ended(vertex, out),
             Fact::DiscoveryFailed { vertex, failure } => self.on_discovery_failed(now, vertex, failure, out),
@@ -225,6 +232,7 @@ impl<S> JobMaster<S> {
         self.advance_execution(now, out);
         self.advance_recovery(now, out);
         self.advance_closing(now, out);
+        self.advance_sweeps(now, out);
     }
 
     fn drop_task_manager(

@@ -10,7 +10,8 @@
 //! *Recovering* settles what the last checkpoint left open the moment an attempt is over, and deploys the next attempt
 //! when that is done, the restart delay has passed and there are slots. *Executing* goes from deploying to running, and
 //! ends by finishing (a bounded job) or stopping (a suspended one). *Closing* settles once more and waits for the tasks
-//! to go. Tasks that still have to go are tracked beside the state: they do not hold up a restart on other slots.
+//! to go. Tasks that still have to go are tracked beside the state: they do not hold up a restart on other slots. So are
+//! the sweeps for what tasks open that nobody has seen go.
 
 mod action;
 mod checkpointing;
@@ -28,6 +29,8 @@ mod settings;
 mod settlement;
 mod sources;
 mod status;
+mod sweeping;
+mod sweeps;
 
 pub use action::Action;
 pub use fact::Fact;

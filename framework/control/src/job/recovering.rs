@@ -1,6 +1,6 @@
 //! Between two attempts: settle, raise the generation if needed, wait for the delay and for slots, deploy.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use flott_core::{AttemptId, ErrorKind, Generation, MonotonicTime};
 
@@ -64,7 +64,13 @@ impl<S> JobMaster<S> {
         }
     }
 
-    pub(super) fn on_settled(&mut self, restored: Option<RestoredCheckpoint>, out: &mut Vec<Action<S>>) {
+    pub(super) fn on_settled(
+        &mut self,
+        now: MonotonicTime,
+        restored: Option<RestoredCheckpoint>,
+        sweep_for: Duration,
+        out: &mut Vec<Action<S>>,
+    ) {
         if let State::Closing(closing) = &mut self.state {
             closing.on_settled(restored.is_some_and(|restored| restored.is_final));
             return;
@@ -76,9 +82,11 @@ impl<S> JobMaster<S> {
             return;
         }
         recovery.restore = restored.as_ref().map(|restored| restored.checkpoint);
+        let settlement = recovery.settlement.clone();
+        self.sweeps.begin(now, sweep_for);
         self.checkpoints.on_restored(recovery.restore);
         match restored {
-            Some(restored) if restored.is_final => self.finish(JobStatus::Finished, None, out),
+            Some(restored) if restored.is_final => self.close(now, JobStatus::Finished, None, settlement),
             Some(restored) => self.restore_sources(restored.sources, out),
             None => self.restore_sources(Default::default(), out),
         }
@@ -97,7 +105,7 @@ impl<S> JobMaster<S> {
         let State::Recovering(recovery) = &mut self.state else {
             return;
         };
-        if recovery.settlement.on_settled()
+        if recovery.settlement.on_failed()
             && let Some(at) = self.retry_recovery(now, failure, out)
             && let State::Recovering(recovery) = &mut self.state
         {
@@ -182,17 +190,18 @@ impl<S> JobMaster<S> {
         }
     }
 
-    /// Settles at once, but for two cases: a manifest that is being written decides *what* is to be settled; and a new
-    /// JobManager must have its generation first, which shows that it leads.
+    /// Settles at once, but for three cases: a manifest that is being written decides *what* is to be settled; a new
+    /// JobManager must have its generation first, which shows that it leads; and two must not fence at once.
     fn settle_if_due(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
         let State::Recovering(recovery) = &mut self.state else {
             return;
         };
         let is_unproven = recovery.previous.is_none() && recovery.raise != Raise::Raised;
-        if is_unproven || self.checkpoints.is_storing() {
+        if is_unproven || self.checkpoints.is_storing() || self.sweeps.is_running() {
             return;
         }
         if let Some(generation) = recovery.settlement.start_if_due(now) {
+            self.sweeps.end();
             out.push(Action::Settle { checkpoint: self.checkpoints.latest(), generation });
         }
     }

@@ -17,6 +17,8 @@ enum Step {
     RetryAt(MonotonicTime),
     /// Done.
     Done,
+    /// It failed, and nobody tries again.
+    Failed,
 }
 
 impl Settlement {
@@ -35,7 +37,7 @@ impl Settlement {
         let is_due = match self.step {
             Step::Due => true,
             Step::RetryAt(at) => at <= now,
-            Step::Running | Step::Done => false,
+            Step::Running | Step::Done | Step::Failed => false,
         };
         is_due.then(|| {
             self.step = Step::Running;
@@ -43,9 +45,14 @@ impl Settlement {
         })
     }
 
-    /// The driver has answered and nothing more is to be asked. Returns whether it was asked before.
+    /// Returns whether the driver was asked.
     pub(super) fn on_settled(&mut self) -> bool {
         std::mem::replace(&mut self.step, Step::Done) == Step::Running
+    }
+
+    /// Nothing more is asked, unless it is repeated. Returns whether the driver was asked.
+    pub(super) fn on_failed(&mut self) -> bool {
+        std::mem::replace(&mut self.step, Step::Failed) == Step::Running
     }
 
     pub(super) fn retry_at(&mut self, at: MonotonicTime) {
@@ -60,10 +67,15 @@ impl Settlement {
         self.step == Step::Done
     }
 
+    /// Done or given up.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.step, Step::Done | Step::Failed)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
         match self.step {
             Step::RetryAt(at) => Some(at),
-            Step::Due | Step::Running | Step::Done => None,
+            Step::Due | Step::Running | Step::Done | Step::Failed => None,
         }
     }
 }

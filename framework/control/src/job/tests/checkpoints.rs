@@ -95,8 +95,9 @@ fn a_failure_after_the_final_checkpoint_settles_and_finishes() {
     job.acked(ONE, 1);
     job.fact(stored(1));
     assert!(job.failed(ONE, ErrorKind::Transient).contains(&settle(Some(1), 1)));
-    let actions = job.fact(Fact::Settled { restored: Some(restored(1, true)) });
-    assert_eq!(actions, [Action::FinishJob { status: JobStatus::Finished, failure: None }]);
+    assert_eq!(job.fact(settled(Some(restored(1, true)))), []);
+    job.gone(ONE, A);
+    assert_eq!(job.gone(ONE, B), [finish(JobStatus::Finished)]);
 }
 
 #[test]
@@ -107,6 +108,6 @@ fn a_failure_while_the_final_manifest_is_written_does_the_same() {
     let actions = job.lost(A);
     assert!(!actions.iter().any(|action| matches!(action, Action::Settle { .. })));
     assert_eq!(job.fact(stored(1)), [settle(Some(1), 1)]);
-    let actions = job.fact(Fact::Settled { restored: Some(restored(1, true)) });
-    assert_eq!(actions, [Action::FinishJob { status: JobStatus::Finished, failure: None }]);
+    assert_eq!(job.fact(settled(Some(restored(1, true)))), []);
+    assert_eq!(job.gone(ONE, B), [finish(JobStatus::Finished)]);
 }

@@ -7,10 +7,6 @@ use crate::{
     job::{Action, Fact, JobStatus},
 };
 
-fn finish(status: JobStatus) -> Action<&'static str> {
-    Action::FinishJob { status, failure: None }
-}
-
 #[test]
 fn a_stop_takes_a_last_checkpoint_commits_it_and_suspends() {
     let mut job = Job::running();
@@ -69,7 +65,8 @@ fn a_cancelled_job_is_settled_once() {
     assert_eq!(job.master.status(), JobStatus::Cancelling);
     assert_eq!(job.settled(Some(1)), []);
     job.gone(ONE, A);
-    assert_eq!(job.gone(ONE, B), [finish(JobStatus::Cancelled)]);
+    assert_eq!(job.gone(ONE, B), [sweep(2)]);
+    assert_eq!(job.fact(Fact::Swept), [finish(JobStatus::Cancelled)]);
 }
 
 #[test]
@@ -96,7 +93,8 @@ fn a_failure_that_no_restart_heals_ends_the_job() {
     job.gone(ONE, A);
     job.gone(ONE, B);
     let failure = Some(Failure::new(ErrorKind::State, "task 0/0: boom"));
-    assert_eq!(job.settled(Some(1)), [Action::FinishJob { status: JobStatus::Failed, failure }]);
+    assert_eq!(job.settled(Some(1)), [sweep(2)]);
+    assert_eq!(job.fact(Fact::Swept), [Action::FinishJob { status: JobStatus::Failed, failure }]);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! A source with two subtasks and a committing sink with one; two TaskManagers with one slot each.
 
+use std::time::Duration;
+
 use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId};
 
 use crate::{
     Failure,
     checkpoint::CheckpointKind,
-    job::{Action, Fact, History, JobMaster, JobOutline, JobSettings, RestoredCheckpoint, VertexOutline},
+    job::{
+        Action, Fact, History, JobMaster, JobOutline, JobSettings, JobStatus, RestoredCheckpoint,
+        VertexOutline,
+    },
     slots::{SlotAssignment, SlotIndex},
     splits::{EnumeratorSnapshot, RestoredSource, Split},
     testing::{at, task},
@@ -117,7 +122,7 @@ impl Job {
     }
 
     pub(super) fn settled(&mut self, checkpoint: Option<u64>) -> Actions {
-        self.fact(Fact::Settled { restored: checkpoint.map(|number| restored(number, false)) })
+        self.fact(settled(checkpoint.map(|number| restored(number, false))))
     }
 
     pub(super) fn all_running(&mut self, attempt: AttemptId) -> Actions {
@@ -157,6 +162,19 @@ pub(super) fn restored(number: u64, is_final: bool) -> RestoredCheckpoint {
 
 pub(super) fn stored(number: u64) -> Fact<&'static str> {
     Fact::CheckpointStored { checkpoint: CheckpointId(number) }
+}
+
+/// There is nothing to be swept afterwards.
+pub(super) fn settled(restored: Option<RestoredCheckpoint>) -> Fact<&'static str> {
+    Fact::Settled { restored, sweep_for: Duration::ZERO }
+}
+
+pub(super) fn sweep(below: u64) -> Action<&'static str> {
+    Action::Sweep { below: Generation(below) }
+}
+
+pub(super) fn finish(status: JobStatus) -> Action<&'static str> {
+    Action::FinishJob { status, failure: None }
 }
 
 pub(super) fn raise(above: u64) -> Action<&'static str> {

@@ -5,4 +5,5 @@ mod closing;
 mod kit;
 mod recovery;
 mod start;
+mod sweeps;
 mod walk;

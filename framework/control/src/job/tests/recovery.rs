@@ -171,7 +171,8 @@ fn lacking_slots_end_the_job_in_the_end() {
     job.lost(A);
     job.at(1200);
     assert_eq!(job.master.next_deadline(), Some(at(301_000)));
-    let actions = job.at(301_000);
+    assert_eq!(job.at(301_000), [sweep(3)]);
+    let actions = job.fact(Fact::Swept);
     let [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }] = &actions[..] else {
         panic!("{actions:?}");
     };
@@ -258,5 +259,6 @@ fn giving_up_between_attempts_still_awaits_the_settling() {
     assert_eq!(job.fact(Fact::GenerationNotRaised { failure: failure.clone() }), []);
     assert_eq!(job.master.status(), JobStatus::Failing);
     let finished = Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) };
-    assert_eq!(job.settled(None), [finished]);
+    assert_eq!(job.settled(None), [sweep(2)]);
+    assert_eq!(job.fact(Fact::Swept), [finished]);
 }

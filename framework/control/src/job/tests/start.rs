@@ -44,7 +44,7 @@ fn a_restored_final_checkpoint_finishes_without_slots() {
     let mut job = Job::with(JobSettings::default(), history);
     job.start();
     assert_eq!(job.raised(1), [settle(Some(3), 0)]);
-    let actions = job.fact(Fact::Settled { restored: Some(restored(3, true)) });
+    let actions = job.fact(settled(Some(restored(3, true))));
     assert_eq!(actions, [Action::FinishJob { status: JobStatus::Finished, failure: None }]);
     assert_eq!(job.registered(A), []);
 }
@@ -62,7 +62,7 @@ fn restored_splits_are_assigned_with_the_deployment() {
     };
     let expected =
         [discover(&["a", "b", "read"]), deploy(ONE, 1, Some(3), &[A, B]), assign(0, "a"), assign(1, "b")];
-    assert_eq!(job.fact(Fact::Settled { restored: Some(checkpoint) }), expected);
+    assert_eq!(job.fact(settled(Some(checkpoint))), expected);
     let found = Fact::SplitsDiscovered { vertex: SOURCE, splits: vec![split("read"), split("c")] };
     assert_eq!(job.fact(found), [assign(0, "c")]);
     let no_more = |subtask| {

@@ -1,7 +1,10 @@
 //! A job among random faults. The world below plays driver, TaskManagers, storage and Kafka; after the storm nothing
 //! fails any more and the job has to finish.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, TaskManagerId};
 
@@ -39,7 +42,12 @@ struct World {
     generation: Generation,
     attempt: Option<AttemptId>,
     is_settled: bool,
+    /// What the last settling was asked for.
+    settled_up_to: Generation,
     is_settling: bool,
+    sweeping: Option<Generation>,
+    /// Generations of tasks that have opened output which no checkpoint will list.
+    open: BTreeSet<Generation>,
     storing: BTreeSet<CheckpointId>,
     stored: BTreeMap<CheckpointId, bool>,
     last_checkpoint: CheckpointId,
@@ -65,7 +73,10 @@ impl World {
             generation: Generation(0),
             attempt: None,
             is_settled: false,
+            settled_up_to: Generation(0),
             is_settling: false,
+            sweeping: None,
+            open: BTreeSet::new(),
             storing: BTreeSet::new(),
             stored: BTreeMap::new(),
             last_checkpoint: CheckpointId(0),
@@ -96,6 +107,7 @@ impl World {
             }
         }
         assert_eq!(self.end, Some(JobStatus::Finished), "seed {}: {:?}", self.seed, self.master);
+        assert!(self.open.is_empty(), "seed {}: left open by {:?}", self.seed, self.open);
         self.trace
     }
 
@@ -132,6 +144,8 @@ impl World {
             }
             6 => self.end_one_cancelled(),
             7 => self.stale_facts(),
+            8 => self.open_late(),
+            9 if self.random.is_hit(5) => self.now += 30_000,
             _ => {}
         }
     }
@@ -185,6 +199,16 @@ impl World {
         }
     }
 
+    /// A task that goes on after the end of its attempt opens some output.
+    fn open_late(&mut self) {
+        let late: Vec<_> =
+            self.tasks.iter().filter(|((attempt, _), _)| Some(*attempt) != self.attempt).collect();
+        if !late.is_empty() {
+            let (_, tasks) = late[self.random.below(late.len())];
+            self.open.insert(tasks.generation);
+        }
+    }
+
     fn some_task_manager(&mut self) -> Option<TaskManagerId> {
         let all: Vec<_> = self.connected.iter().copied().collect();
         if all.is_empty() { None } else { Some(all[self.random.below(all.len())]) }
@@ -203,7 +227,14 @@ impl World {
             Fact::CheckpointStored { checkpoint } | Fact::CheckpointStoreFailed { checkpoint, .. } => {
                 self.storing.remove(checkpoint);
             }
-            Fact::Settled { .. } => (self.is_settled, self.is_settling) = (true, false),
+            Fact::Settled { .. } => {
+                (self.is_settled, self.is_settling) = (true, false);
+                self.open.retain(|&generation| generation > self.settled_up_to);
+            }
+            Fact::Swept => {
+                let below = self.sweeping.take().expect("a sweep was asked for");
+                self.open.retain(|&generation| generation >= below);
+            }
             Fact::SettleFailed { .. } => self.is_settling = false,
             Fact::GenerationRaised { generation } => self.generation = *generation,
             _ => {}
@@ -225,6 +256,7 @@ impl World {
                 self.mail.push(Fact::GenerationRaised { generation: above.next() });
             }
             Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation, can_fail),
+            Action::Sweep { below } => self.sweep(below),
             Action::Deploy { attempt, generation, assignment, restore } => {
                 assert_eq!(restore, self.stored.keys().last().copied(), "seed {}", self.seed);
                 let places = assignment.iter().map(|place| place.task_manager).collect();
@@ -257,17 +289,30 @@ impl World {
     fn settle(&mut self, checkpoint: Option<CheckpointId>, generation: Generation, can_fail: bool) {
         assert!(self.storing.is_empty(), "seed {}: a manifest is being written", self.seed);
         assert!(!self.is_settling, "seed {}: settled twice at once", self.seed);
+        assert!(self.sweeping.is_none(), "seed {}: settled beside a sweep", self.seed);
         assert!(self.attempt.is_none(), "seed {}: settled under a running attempt", self.seed);
         assert!(generation <= self.generation, "seed {}", self.seed);
         assert_eq!(checkpoint, self.stored.keys().last().copied(), "seed {}", self.seed);
         self.is_settling = true;
         self.is_settled = false;
+        self.settled_up_to = generation;
         self.mail.push(if can_fail && self.random.is_hit(10) {
             Fact::SettleFailed { failure: Failure::new(ErrorKind::Unreachable, "no broker") }
         } else {
             let is_final = checkpoint.is_some_and(|id| self.stored[&id]);
-            Fact::Settled { restored: checkpoint.map(|id| restored(id.0, is_final)) }
+            let restored = checkpoint.map(|id| restored(id.0, is_final));
+            Fact::Settled { restored, sweep_for: Duration::from_secs(120) }
         });
+    }
+
+    fn sweep(&mut self, below: Generation) {
+        let seed = self.seed;
+        assert!(self.sweeping.is_none(), "seed {seed}: swept twice at once");
+        assert!(!self.is_settling, "seed {seed}: swept beside a settling");
+        let is_done = self.stored.last_key_value().is_some_and(|(_, &is_final)| is_final);
+        assert!(below <= self.generation || is_done, "seed {seed}: swept under a running attempt");
+        self.sweeping = Some(below);
+        self.mail.push(Fact::Swept);
     }
 
     fn deploy(&mut self, attempt: AttemptId, generation: Generation, places: &BTreeSet<TaskManagerId>) {
