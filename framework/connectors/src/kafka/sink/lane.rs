@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -35,8 +35,8 @@ pub(super) struct Lane {
     topic: Arc<str>,
     tally: Arc<Mutex<Tally>>,
     is_in_transaction: AtomicBool,
-    /// Records under way when librdkafka's queue was found full; zero while it is not.
-    full_at: AtomicI32,
+    /// What fits into one request.
+    request: RequestLimits,
 }
 
 /// What delivery reports have told since the transaction began.
@@ -66,7 +66,7 @@ impl Lane {
             topic: Arc::clone(topic),
             tally,
             is_in_transaction: AtomicBool::new(false),
-            full_at: AtomicI32::new(0),
+            request: RequestLimits::of(config),
         })
     }
 
@@ -97,24 +97,21 @@ impl Lane {
         self.is_in_transaction.store(false, Ordering::Release);
     }
 
-    /// Whether there is still no room worth another try: a full queue refuses each record of a batch by itself, so that
-    /// trying again and again while a broker is away would keep a core busy.
-    fn is_full(&self) -> bool {
-        let (full_at, under_way) = (self.full_at.load(Ordering::Relaxed), self.client().in_flight_count());
-        if i64::from(under_way) * 4 > i64::from(full_at) * 3 && full_at > 0 {
-            return true;
-        }
-        self.full_at.store(0, Ordering::Relaxed);
-        false
-    }
-
-    /// Gives records to the producer as long as it takes them.
+    /// Gives records to the producer: what fits into one request, when it has delivered what it was given before.
+    ///
+    /// An idempotent producer has one request per partition under way. While a partition has more to send, librdkafka's
+    /// thread does not wait for the answer but looks again and again (`rd_kafka_toppar_producer_serve` sets the time of its
+    /// next look before it finds that nothing may be sent): a core is busy as long as the broker takes, and for good when
+    /// it is away. So there is never more, and what comes meanwhile makes the next request larger.
     pub(super) fn send(&self, outbox: &mut Outbox) -> Result<()> {
-        if self.is_full() {
+        if outbox.is_empty() || self.client().in_flight_count() > 0 {
             return Ok(());
         }
-        while let Some(entry) = outbox.first() {
-            let mut plain = outbox.plain(BATCH_RECORDS).peekable();
+        let mut room = self.request.records(outbox.record_bytes());
+        while room > 0
+            && let Some(entry) = outbox.first()
+        {
+            let mut plain = outbox.plain(room.min(BATCH_RECORDS)).peekable();
             let (count, refusal) = if plain.peek().is_some() {
                 let produced = self.producer.produce(plain);
                 (produced.count, produced.refusal)
@@ -126,12 +123,10 @@ impl Lane {
                 }
             };
             outbox.advance(count);
+            room -= count;
             match refusal {
                 None => {}
-                Some(RDKafkaErrorCode::QueueFull) => {
-                    self.full_at.store(self.client().in_flight_count().max(1), Ordering::Relaxed);
-                    return Ok(());
-                }
+                Some(RDKafkaErrorCode::QueueFull) => return Ok(()),
                 Some(code) => return Err(code_failure(self.what(), code, &code.to_string())),
             }
         }
@@ -203,6 +198,28 @@ impl Lane {
     }
 }
 
+/// How much the settings allow in one request.
+#[derive(Debug)]
+struct RequestLimits {
+    records_max: usize,
+    bytes_max: usize,
+}
+
+impl RequestLimits {
+    fn of(config: &ClientConfig) -> Self {
+        let setting = |name, default| config.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        Self {
+            records_max: setting("batch.num.messages", 10_000),
+            bytes_max: setting("batch.size", 1_000_000),
+        }
+    }
+
+    /// How many records of this size fit: at least one, however large.
+    fn records(&self, record_bytes: usize) -> usize {
+        self.records_max.min(self.bytes_max / record_bytes.max(1)).max(1)
+    }
+}
+
 /// A timeout of a single record says nothing about reachability at the start: the task is restarted.
 fn delivery_failure(what: String, code: RDKafkaErrorCode) -> Error {
     code_failure(what, code, &code.to_string())
@@ -251,6 +268,21 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_as_large_as_the_settings_allow() {
+        let limits = |pairs: &[(&str, &str)]| {
+            let mut config = ClientConfig::new();
+            for (name, value) in pairs {
+                config.set(*name, *value);
+            }
+            RequestLimits::of(&config)
+        };
+        assert_eq!(limits(&[]).records(90), 10_000);
+        assert_eq!(limits(&[]).records(1_000), 1_000);
+        let small = limits(&[("batch.num.messages", "500"), ("batch.size", "20000")]);
+        assert_eq!((small.records(10), small.records(100), small.records(50_000)), (500, 200, 1));
+    }
 
     #[test]
     fn the_tally_keeps_counts_and_offsets_by_partition() {

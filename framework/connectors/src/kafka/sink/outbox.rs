@@ -52,6 +52,11 @@ impl Outbox {
         self.bytes.len()
     }
 
+    /// Size of a record, on average.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.bytes.len() / self.entries.len().max(1)
+    }
+
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
