@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -31,6 +32,9 @@ const CONTROL_THREADS: usize = 2;
 
 /// Time for the TaskManager of a local run to end after its JobManager.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Both halves of a local run stop and go on together, when the machine sleeps for example: silence means nothing.
+const LOCAL_SILENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Bytes in the pipe of a local run.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -117,6 +121,7 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
     let outcome = control.block_on(async {
         let (program, plan) = build(&launch).await?;
         launch.settings.slots = plan.slots_needed();
+        launch.settings.heartbeat_timeout = LOCAL_SILENCE_MAX;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let member = Member::new(
             launch.build_id.clone(),
@@ -126,7 +131,7 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
             network_handle,
         );
         let (_never, unasked) = Termination::by_hand();
-        let tasks = tokio::spawn(serve_pipe(Arc::new(member), Box::new(theirs), unasked.listen()?));
+        let mut tasks = tokio::spawn(serve_pipe(Arc::new(member), Box::new(theirs), unasked.listen()?));
         let stop = launch.terminate.listen()?;
         let jobmanager = JobManager {
             job_name: launch.job_name,
@@ -135,19 +140,34 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
             settings: launch.settings,
             progress,
         };
-        let mut outcome =
-            jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn Stream>), stop).await?;
-        // The TaskManager of this process knows best why it could not go on.
-        if let Ok(Ok(TaskManagerOutcome::Failed(error))) = timeout(FAREWELL_TIMEOUT, tasks).await
-            && error.kind() != ErrorKind::Unreachable
-        {
-            outcome.error.get_or_insert(error);
-        }
-        Ok(outcome)
+        let running = jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn Stream>), stop);
+        let mut running = pin!(running);
+        let (outcome, ended) = tokio::select! {
+            outcome = &mut running => (Some(outcome?), timeout(FAREWELL_TIMEOUT, tasks).await.ok()),
+            // No other TaskManager will come: a JobManager that still waits for one waits in vain.
+            ended = &mut tasks => (timeout(FAREWELL_TIMEOUT, running).await.ok().transpose()?, Some(ended)),
+        };
+        Ok(with_cause(outcome, ended.and_then(Result::ok)))
     });
     control.shutdown_background();
     network.shutdown_background();
     drop(temporary);
+    outcome
+}
+
+/// How a local run ended. Its TaskManager knows best why it could not go on.
+fn with_cause(outcome: Option<JobOutcome>, ended: Option<TaskManagerOutcome>) -> JobOutcome {
+    let cause = match ended {
+        Some(TaskManagerOutcome::Failed(error)) => Some(error),
+        _ => None,
+    };
+    let Some(mut outcome) = outcome else {
+        let unknown = || Error::internal("the TaskManager of this process ended, nobody knows why");
+        return JobOutcome::failed(cause.unwrap_or_else(unknown));
+    };
+    if let Some(cause) = cause.filter(|cause| cause.kind() != ErrorKind::Unreachable) {
+        outcome.error.get_or_insert(cause);
+    }
     outcome
 }
 
