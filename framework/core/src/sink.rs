@@ -75,7 +75,8 @@ pub trait SinkWriter: Send {
 
     /// A barrier: everything written so far belongs to `checkpoint`. The returned closure runs on a background thread,
     /// makes the output durable but not visible, and returns the committables; it may block. Records written after
-    /// this call belong to the next checkpoint, also while the closure runs.
+    /// this call belong to the next checkpoint, also while the closure runs. When the checkpoint is given up, the closure
+    /// may be dropped without having run: what it was to do falls to that of the next checkpoint.
     ///
     /// # Errors
     /// Fails the task.

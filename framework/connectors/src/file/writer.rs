@@ -3,13 +3,13 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use flott_core::{
-    Batch, CheckpointId, ErrorKind, Generation, Record, Result, ResultExt, SubtaskIndex,
+    Batch, CheckpointId, Error, ErrorKind, Generation, Record, Result, ResultExt, SubtaskIndex,
     sink::{SinkWriter, WriterContext},
     snapshot::WriteList,
 };
@@ -42,8 +42,32 @@ struct OpenFile {
 /// A file that must be listed: until its final name is known to be on disk.
 struct Pending {
     file: PendingFile,
+    content: Arc<Mutex<Content>>,
     is_renamed: bool,
     is_rename_durable: Arc<AtomicBool>,
+}
+
+/// Whether what was written to a file is on disk.
+enum Content {
+    Unsynced(File),
+    Synced,
+    /// Nobody knows. To ask again would be no use: the system forgets what it could not write.
+    Failed(String),
+}
+
+impl Content {
+    /// Sees to it that it is on disk: once, for whichever checkpoint comes first. Blocks.
+    fn sync(content: &Mutex<Self>) -> Result<()> {
+        let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Self::Unsynced(file) = &*content {
+            *content =
+                file.sync_all().map_or_else(|error| Self::Failed(error.to_string()), |()| Self::Synced);
+        }
+        match &*content {
+            Self::Failed(message) => Err(Error::transient(message.clone())),
+            Self::Unsynced(_) | Self::Synced => Ok(()),
+        }
+    }
 }
 
 impl<T: Record> FileWriter<T> {
@@ -110,7 +134,7 @@ impl<T: Record> SinkWriter for FileWriter<T> {
         self.pending.retain(|pending| !pending.is_rename_durable.load(Ordering::Acquire));
         let renamed = self.pending.iter().filter(|pending| pending.is_renamed);
         let renamed: Vec<_> = renamed.map(|pending| Arc::clone(&pending.is_rename_durable)).collect();
-        let file = self.open.take().map(|open| {
+        if let Some(open) = self.open.take() {
             let file = PendingFile {
                 pending: open.name,
                 part: PendingFile::part_name(checkpoint, self.generation, self.subtask),
@@ -118,17 +142,23 @@ impl<T: Record> SinkWriter for FileWriter<T> {
                 length: open.length,
                 records: open.records,
             };
-            self.pending.push(Pending { file, is_renamed: false, is_rename_durable: Arc::default() });
-            open.file
-        });
+            let content = Arc::new(Mutex::new(Content::Unsynced(open.file)));
+            self.pending.push(Pending {
+                file,
+                content,
+                is_renamed: false,
+                is_rename_durable: Arc::default(),
+            });
+        }
+        // Also those of checkpoints that were given up before anybody had synced them.
+        let contents: Vec<_> = self.pending.iter().map(|pending| Arc::clone(&pending.content)).collect();
         let committables: Vec<_> = self.pending.iter().map(|pending| pending.file.encode()).collect();
         let directory = self.directory.clone();
         Ok(Box::new(move || {
-            let is_needed = file.is_some() || !renamed.is_empty();
-            if let Some(file) = file {
-                file.sync_all().or_error(ErrorKind::Transient, directory.display())?;
+            for content in &contents {
+                Content::sync(content).map_err(|error| error.context(directory.display()))?;
             }
-            if is_needed {
+            if !contents.is_empty() {
                 sync_directory(&directory).or_error(ErrorKind::Transient, directory.display())?;
             }
             renamed.iter().for_each(|is_durable| is_durable.store(true, Ordering::Release));
@@ -153,5 +183,65 @@ fn rename(directory: &Path, file: &PendingFile) -> Result<()> {
         // Recovery was faster.
         Err(_) if part.exists() => Ok(()),
         renamed => renamed.or_error(ErrorKind::Transient, format!("cannot finish {}", part.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use flott_core::{AttemptId, EventTime, OperatorUid};
+
+    use super::*;
+    use crate::format::Json;
+
+    fn writer(directory: &Path) -> FileWriter<u64> {
+        let context = WriterContext {
+            uid: OperatorUid::new("totals").unwrap(),
+            job: Arc::default(),
+            subtask: SubtaskIndex(0),
+            parallelism: 1,
+            attempt: AttemptId(1),
+            generation: Generation(1),
+            metrics: Arc::default(),
+        };
+        FileWriter::new(directory.to_owned(), Arc::new(Json), &context).unwrap()
+    }
+
+    fn write(writer: &mut FileWriter<u64>, record: u64) {
+        let mut batch = Batch::new();
+        batch.push(record, EventTime::MIN);
+        writer.write(&mut batch).unwrap();
+    }
+
+    fn unsynced(writer: &FileWriter<u64>) -> usize {
+        let contents = writer.pending.iter().map(|pending| pending.content.lock().unwrap());
+        contents.filter(|content| matches!(**content, Content::Unsynced(_))).count()
+    }
+
+    #[test]
+    fn what_a_checkpoint_that_was_given_up_has_not_synced_the_next_one_syncs() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        write(&mut writer, 1);
+        drop(writer.precommit(CheckpointId(1)).unwrap());
+        write(&mut writer, 2);
+        let sync = writer.precommit(CheckpointId(2)).unwrap();
+        assert_eq!(unsynced(&writer), 2);
+        assert_eq!(sync().unwrap().len(), 2);
+        assert_eq!(unsynced(&writer), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_synced_is_never_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        write(&mut writer, 1);
+        let sync = writer.precommit(CheckpointId(1)).unwrap();
+        // A pipe cannot be synced.
+        let (_, pipe) = std::io::pipe().unwrap();
+        *writer.pending[0].content.lock().unwrap() = Content::Unsynced(OwnedFd::from(pipe).into());
+        assert_eq!(sync().unwrap_err().kind(), ErrorKind::Transient);
+        assert!(writer.precommit(CheckpointId(2)).unwrap()().is_err());
     }
 }
