@@ -70,6 +70,7 @@ impl Driver {
             }
             Action::AbortCheckpoint { attempt, checkpoint, reason } => {
                 self.report.on_aborted(checkpoint, &reason);
+                self.tell_all(attempt, |attempt| ToTaskManager::AbortCheckpoint { attempt, checkpoint });
                 self.discard_files(CheckpointDirectory::new(checkpoint, self.epoch, attempt));
             }
             Action::DiscardCheckpoints { checkpoints } => {
@@ -78,6 +79,9 @@ impl Driver {
             }
             Action::RefuseAck { attempt, checkpoint, task, refusal } => {
                 tracing::debug!(attempt = attempt.0, checkpoint = checkpoint.0, %task, %refusal, "refused a snapshot");
+                if refusal.is_checkpoint_dead() {
+                    self.discard_files(CheckpointDirectory::new(checkpoint, self.epoch, attempt));
+                }
             }
             Action::ReportRestart { failure, restart_at } => {
                 let delay_ms = restart_at.since(self.now()).as_millis();

@@ -123,6 +123,11 @@ pub(crate) enum ToTaskManager {
         attempt: AttemptId,
         checkpoint: CheckpointId,
     },
+    /// It will not be completed: nothing more needs to be written for it.
+    AbortCheckpoint {
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    },
     /// The job is over. With a failure: it failed.
     JobOver {
         failure: Option<Failure>,

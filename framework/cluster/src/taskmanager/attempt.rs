@@ -16,7 +16,7 @@ use flott_runtime::{
     slot::SlotThread,
     task::TaskCommand,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::evidence::{Event, Prepared, send_from_thread};
 use crate::{progress::Counters, rpc::message::OperatorCounters};
@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     slots_left: usize,
     /// Snapshots that are being written: they hold producers and files.
     snapshots_left: usize,
+    /// Whether nobody waits any more for the snapshots of a checkpoint. Of those since the last one that was completed.
+    aborted: BTreeMap<CheckpointId, watch::Sender<bool>>,
     /// Set when it is cancelled: until then its tasks have to be gone.
     deadline: Option<MonotonicTime>,
     commits: Vec<Commit>,
@@ -65,6 +67,7 @@ impl Attempt {
             slots: Vec::new(),
             slots_left: 0,
             snapshots_left: 0,
+            aborted: BTreeMap::new(),
             deadline: None,
             commits: Vec::new(),
         }
@@ -130,6 +133,8 @@ impl Attempt {
 
     /// Tells every task that a checkpoint is complete, and watches the sinks that commit.
     pub(super) fn complete(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId) {
+        // All barriers before this one's have passed.
+        self.aborted = self.aborted.split_off(&checkpoint.next());
         for task in self.tasks(|_| true) {
             let sinks = self.committers(plan, task);
             if !sinks.is_empty() {
@@ -162,6 +167,9 @@ impl Attempt {
         if self.deadline.is_none() {
             self.deadline = Some(now + timeout);
             self.slots.iter().for_each(SlotThread::cancel);
+            for aborted in self.aborted.values() {
+                aborted.send_replace(true);
+            }
         }
     }
 
@@ -178,8 +186,16 @@ impl Attempt {
         self.slots_left -= 1;
     }
 
-    pub(super) fn on_snapshot_begun(&mut self) {
+    /// A task has frozen its part of a checkpoint. Returns what becomes true when nobody waits for it any more.
+    pub(super) fn on_snapshot_begun(&mut self, checkpoint: CheckpointId) -> watch::Receiver<bool> {
         self.snapshots_left += 1;
+        let is_cancelled = self.is_cancelled();
+        self.aborted.entry(checkpoint).or_insert_with(|| watch::Sender::new(is_cancelled)).subscribe()
+    }
+
+    /// A checkpoint will not be completed. Its barriers may still come.
+    pub(super) fn abort_checkpoint(&mut self, checkpoint: CheckpointId) {
+        self.aborted.entry(checkpoint).or_default().send_replace(true);
     }
 
     pub(super) fn on_snapshot_ended(&mut self) {
@@ -234,5 +250,36 @@ impl Attempt {
         let is_meant =
             |metrics: &&SubtaskMetrics| metrics.subtask == task.subtask && uids.contains(&&metrics.uid);
         running.metrics.iter().filter(is_meant).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: MonotonicTime = MonotonicTime::ZERO;
+
+    fn attempt() -> Attempt {
+        Attempt::new(AttemptId(1))
+    }
+
+    #[test]
+    fn an_aborted_checkpoint_is_unwanted_whenever_its_snapshots_come() {
+        let mut attempt = attempt();
+        let (one, two) = (CheckpointId(1), CheckpointId(2));
+        let early = attempt.on_snapshot_begun(one);
+        attempt.abort_checkpoint(one);
+        let late = attempt.on_snapshot_begun(one);
+        let other = attempt.on_snapshot_begun(two);
+        assert_eq!((*early.borrow(), *late.borrow(), *other.borrow()), (true, true, false));
+    }
+
+    #[test]
+    fn a_cancelled_attempt_wants_no_snapshots() {
+        let mut attempt = attempt();
+        let early = attempt.on_snapshot_begun(CheckpointId(1));
+        attempt.cancel(NOW, Duration::ZERO);
+        let late = attempt.on_snapshot_begun(CheckpointId(2));
+        assert!(*early.borrow() && *late.borrow());
     }
 }

@@ -37,7 +37,8 @@ pub(super) enum Event {
         attempt: AttemptId,
         task: TaskId,
         checkpoint: CheckpointId,
-        result: Result<TaskAck, Failure>,
+        /// None: the checkpoint was aborted, and nothing of the snapshot is left.
+        result: Option<Result<TaskAck, Failure>>,
     },
     PeerLost {
         attempt: AttemptId,

@@ -155,6 +155,9 @@ impl Session {
             ToTaskManager::CheckpointComplete { attempt, checkpoint } => {
                 self.with(attempt, |attempt| attempt.complete(&job.plan, checkpoint));
             }
+            ToTaskManager::AbortCheckpoint { attempt, checkpoint } => {
+                self.with(attempt, |attempt| attempt.abort_checkpoint(checkpoint));
+            }
             ToTaskManager::JobOver { failure } => self.leave(SessionEnd::JobOver(failure)),
             ToTaskManager::Leave { reason } => self.leave(SessionEnd::JobManagerGone(reason)),
         }
@@ -219,8 +222,10 @@ impl Session {
     }
 
     fn write_snapshot(&mut self, attempt: AttemptId, task: TaskId, snapshot: TaskSnapshot) {
-        self.with(attempt, Attempt::on_snapshot_begun);
-        self.snapshots.write(attempt, task, snapshot);
+        if let Some(running) = self.attempts.get_mut(&attempt) {
+            let aborted = running.on_snapshot_begun(snapshot.checkpoint);
+            self.snapshots.write(attempt, task, snapshot, aborted);
+        }
     }
 
     fn on_snapshot(
@@ -228,13 +233,15 @@ impl Session {
         attempt: AttemptId,
         task: TaskId,
         checkpoint: CheckpointId,
-        result: Result<TaskAck, Failure>,
+        result: Option<Result<TaskAck, Failure>>,
     ) {
-        let news = match result {
+        let news = result.map(|result| match result {
             Ok(ack) => TaskNews::Acked { checkpoint, ack },
             Err(failure) => TaskNews::Declined { checkpoint, reason: failure.message },
-        };
-        self.tell(attempt, task, news);
+        });
+        if let Some(news) = news {
+            self.tell(attempt, task, news);
+        }
     }
 
     fn report_commits(&mut self) {

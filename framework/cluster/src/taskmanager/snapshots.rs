@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use flott_control::{Failure, TaskId};
 use flott_core::{
-    AttemptId, CheckpointId, Error, OperatorUid, Result, Schema,
-    snapshot::{OperatorSnapshot, StateContent, WriteKeyed},
+    AttemptId, CheckpointId, Error, KeyGroup, OperatorUid, Result, Schema,
+    snapshot::{KeyedSnapshotSink, OperatorSnapshot, StateContent, WriteKeyed},
 };
 use flott_runtime::program::TaskSnapshot;
 use flott_state::storage::{CheckpointDirectory, KeyedFile};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::spawn_blocking,
 };
 
@@ -40,15 +40,22 @@ impl SnapshotWriters {
         Self { job, events, encoders: Arc::new(encoders), waiters: Arc::new(waiters) }
     }
 
-    /// Writes a task's snapshot and reports it. Does not wait.
-    pub(super) fn write(&self, attempt: AttemptId, task: TaskId, snapshot: TaskSnapshot) {
-        let (job, events) = (Arc::clone(&self.job), self.events.clone());
+    /// Writes a task's snapshot and reports it, unless `aborted` becomes true before. Does not wait.
+    pub(super) fn write(
+        &self,
+        attempt: AttemptId,
+        task: TaskId,
+        snapshot: TaskSnapshot,
+        aborted: watch::Receiver<bool>,
+    ) {
+        let TaskSnapshot { checkpoint, operators } = snapshot;
+        let writing = Writing { job: Arc::clone(&self.job), attempt, task, checkpoint, aborted };
         let (encoders, waiters) = (Arc::clone(&self.encoders), Arc::clone(&self.waiters));
+        let events = self.events.clone();
         tokio::spawn(async move {
-            let checkpoint = snapshot.checkpoint;
-            let writing = write_task(job, encoders, waiters, attempt, task, snapshot);
-            let result = writing.await.map_err(|error| Failure::from(&error));
-            if let Err(failure) = &result {
+            let result = writing.run(encoders, waiters, operators).await;
+            let result = result.map(|result| result.map_err(|error| Failure::from(&error)));
+            if let Some(Err(failure)) = &result {
                 tracing::warn!(checkpoint = checkpoint.0, %task, %failure, "cannot write a snapshot");
             }
             let _ = events.send(Event::SnapshotWritten { attempt, task, checkpoint, result }).await;
@@ -56,26 +63,122 @@ impl SnapshotWriters {
     }
 }
 
-async fn write_task(
+/// A task's snapshot on its way to storage.
+#[derive(Clone)]
+struct Writing {
     job: Arc<Job>,
-    encoders: Arc<Semaphore>,
-    waiters: Arc<Semaphore>,
     attempt: AttemptId,
     task: TaskId,
-    snapshot: TaskSnapshot,
-) -> Result<TaskAck> {
-    let closed = |_| Error::internal("the snapshot writers are closed");
-    let TaskSnapshot { checkpoint, operators } = snapshot;
-    let permit = waiters.acquire().await.map_err(closed)?;
-    let listed = join(spawn_blocking(move || run_lists(operators)).await)?;
-    drop(permit);
-    let (mut ack, keyed) = listed;
-    if keyed.iter().any(|states| !states.is_empty()) {
-        let permit = encoders.acquire().await.map_err(closed)?;
-        ack = join(spawn_blocking(move || write_file(&job, checkpoint, attempt, task, ack, keyed)).await)?;
-        drop(permit);
+    checkpoint: CheckpointId,
+    aborted: watch::Receiver<bool>,
+}
+
+impl Writing {
+    /// None: the checkpoint was aborted, and nothing of the snapshot is left.
+    async fn run(
+        self,
+        encoders: Arc<Semaphore>,
+        waiters: Arc<Semaphore>,
+        operators: Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Option<Result<TaskAck>> {
+        let result = self.write(encoders, waiters, operators).await;
+        if !self.is_aborted() {
+            return Some(result);
+        }
+        // The JobManager has deleted what was there when it gave the checkpoint up.
+        if result.is_ok_and(|ack| ack.operators.iter().any(|operator| operator.file.is_some())) {
+            self.delete_files().await;
+        }
+        None
     }
-    Ok(ack)
+
+    /// Whatever is dropped is dropped by a thread that may block.
+    async fn write(
+        &self,
+        encoders: Arc<Semaphore>,
+        waiters: Arc<Semaphore>,
+        operators: Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<TaskAck> {
+        let turn = self.turn(waiters).await;
+        let listing = move || turn.and_then(|_permit| run_lists(operators));
+        let (ack, keyed) = join(spawn_blocking(listing).await)?;
+        if keyed.iter().all(|states| states.is_empty()) {
+            return Ok(ack);
+        }
+        let turn = self.turn(encoders).await;
+        let writing = self.clone();
+        join(spawn_blocking(move || turn.and_then(|_permit| writing.write_file(ack, keyed))).await)
+    }
+
+    /// Waits until it is this snapshot's turn, or nobody wants it any more.
+    async fn turn(&self, turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        let mut aborted = self.aborted.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = aborted.wait_for(|&is_aborted| is_aborted) => Err(was_aborted()),
+            permit = turns.acquire_owned() => permit.map_err(|_| Error::internal("the snapshot writers are closed")),
+        }
+    }
+
+    fn is_aborted(&self) -> bool {
+        *self.aborted.borrow()
+    }
+
+    fn directory(&self) -> CheckpointDirectory {
+        CheckpointDirectory::new(self.checkpoint, self.job.epoch, self.attempt)
+    }
+
+    async fn delete_files(&self) {
+        if let Err(error) = self.job.storage.discard(self.directory().as_str()).await {
+            tracing::warn!(%error, "cannot delete the files of an aborted checkpoint");
+        }
+    }
+
+    /// Writes the task's snapshot file.
+    fn write_file(&self, mut ack: TaskAck, keyed: Vec<KeyedStates>) -> Result<TaskAck> {
+        let TaskId { vertex, subtask } = self.task;
+        let path = self.directory().snapshot_file(vertex, subtask);
+        let plan = &self.job.plan;
+        let key_groups = plan.graph.max_parallelism.key_groups(subtask, plan.vertex(vertex).parallelism);
+        let mut file = self.job.storage.create_snapshot(&path, Handle::current())?;
+        let mut holders = Vec::new();
+        for (operator, states) in ack.operators.iter_mut().zip(keyed) {
+            for (name, schema, write) in states {
+                let write = until_aborted(write, self.aborted.clone());
+                if let Err(error) = file.keyed(&operator.uid, &name, schema, write) {
+                    file.abort();
+                    return Err(error.context(format!("operator {}, state {name:?}", operator.uid)));
+                }
+                holders.push(operator.uid.clone());
+            }
+        }
+        let bytes = file.finish()?;
+        for operator in ack.operators.iter_mut().filter(|operator| holders.contains(&operator.uid)) {
+            operator.file = Some(KeyedFile { path: path.clone(), bytes, key_groups });
+        }
+        Ok(ack)
+    }
+}
+
+fn was_aborted() -> Error {
+    Error::transient("the checkpoint was aborted")
+}
+
+/// Writes a state until nobody wants it any more.
+fn until_aborted(write: WriteKeyed, aborted: watch::Receiver<bool>) -> WriteKeyed {
+    struct UntilAborted<'s> {
+        sink: &'s mut dyn KeyedSnapshotSink,
+        aborted: watch::Receiver<bool>,
+    }
+    impl KeyedSnapshotSink for UntilAborted<'_> {
+        fn key_group(&mut self, group: KeyGroup, entries: u64, bytes: &[u8]) -> Result<()> {
+            if *self.aborted.borrow() {
+                return Err(was_aborted());
+            }
+            self.sink.key_group(group, entries, bytes)
+        }
+    }
+    Box::new(move |sink| write(&mut UntilAborted { sink, aborted }))
 }
 
 fn join<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
@@ -102,33 +205,154 @@ fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(TaskAck
     Ok((ack, keyed))
 }
 
-/// Writes the task's snapshot file.
-fn write_file(
-    job: &Job,
-    checkpoint: CheckpointId,
-    attempt: AttemptId,
-    task: TaskId,
-    mut ack: TaskAck,
-    keyed: Vec<KeyedStates>,
-) -> Result<TaskAck> {
-    let path =
-        CheckpointDirectory::new(checkpoint, job.epoch, attempt).snapshot_file(task.vertex, task.subtask);
-    let parallelism = job.plan.vertex(task.vertex).parallelism;
-    let key_groups = job.plan.graph.max_parallelism.key_groups(task.subtask, parallelism);
-    let mut file = job.storage.create_snapshot(&path, Handle::current())?;
-    let mut holders = Vec::new();
-    for (operator, states) in ack.operators.iter_mut().zip(keyed) {
-        for (name, schema, write) in states {
-            if let Err(error) = file.keyed(&operator.uid, &name, schema, write) {
-                file.abort();
-                return Err(error.context(format!("operator {}, state {name:?}", operator.uid)));
-            }
-            holders.push(operator.uid.clone());
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use flott_core::{
+        LeaderEpoch, Record, SubtaskIndex, VertexId, sink::DeliveryGuarantee, snapshot::StateSnapshot,
+    };
+    use flott_plan::{ExecutionPlan, GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning};
+    use flott_runtime::program::JobProgram;
+    use flott_state::storage::CheckpointStorage;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::settings::ClusterSettings;
+
+    /// A TaskManager's snapshots, of one operator in one subtask.
+    struct Kit {
+        directory: TempDir,
+        writers: SnapshotWriters,
+        events: mpsc::Receiver<Event>,
+        aborted: watch::Sender<bool>,
+    }
+
+    fn uid() -> OperatorUid {
+        OperatorUid::new("sum").unwrap()
+    }
+
+    fn graph() -> JobGraph {
+        let node = |uid, role| OperatorNode {
+            uid,
+            role,
+            description: String::new(),
+            parallelism: None,
+            states: Vec::new(),
+            side_outputs: Vec::new(),
+        };
+        let mut graph = JobGraph::default();
+        let from = graph.add_operator(node(uid(), OperatorRole::Source)).unwrap();
+        let sink = OperatorUid::new("sink").unwrap();
+        let to = graph.add_operator(node(sink, OperatorRole::Sink(DeliveryGuarantee::None))).unwrap();
+        let (side_output, partitioning) = (None, Partitioning::Forward);
+        graph.add_edge(GraphEdge { from, side_output, to, partitioning, schema: u64::schema() });
+        graph
+    }
+
+    async fn job(directory: &TempDir) -> Job {
+        let graph = graph();
+        Job {
+            program: JobProgram { graph: graph.clone(), operators: Vec::new(), edges: Vec::new() },
+            plan: ExecutionPlan::new(graph, 1).unwrap(),
+            settings: ClusterSettings::default(),
+            storage: CheckpointStorage::open(directory.path().to_str().unwrap()).await.unwrap(),
+            cluster: 0,
+            epoch: LeaderEpoch(1),
         }
     }
-    let bytes = file.finish()?;
-    for operator in ack.operators.iter_mut().filter(|operator| holders.contains(&operator.uid)) {
-        operator.file = Some(KeyedFile { path: path.clone(), bytes, key_groups });
+
+    impl Kit {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (sender, events) = mpsc::channel(8);
+            let writers = SnapshotWriters::new(Arc::new(job(&directory).await), sender);
+            Self { directory, writers, events, aborted: watch::Sender::new(false) }
+        }
+
+        /// Checkpoint 1 of the operator, with one state.
+        fn write(&self, content: StateContent) {
+            let state = StateSnapshot { name: "total".into(), schema: u64::schema(), content };
+            let operators = vec![(uid(), OperatorSnapshot { states: vec![state] })];
+            let task = TaskId::new(VertexId(0), SubtaskIndex(0));
+            let snapshot = TaskSnapshot { checkpoint: CheckpointId(1), operators };
+            self.writers.write(AttemptId(1), task, snapshot, self.aborted.subscribe());
+        }
+
+        async fn result(&mut self) -> Option<Result<TaskAck, Failure>> {
+            match self.events.recv().await.unwrap() {
+                Event::SnapshotWritten { result, .. } => result,
+                _ => panic!("snapshots are all that is written"),
+            }
+        }
+
+        fn has_files(&self) -> bool {
+            self.directory
+                .path()
+                .join("checkpoints")
+                .read_dir()
+                .is_ok_and(|mut entries| entries.next().is_some())
+        }
     }
-    Ok(ack)
+
+    fn keyed(write: impl FnOnce(&mut dyn KeyedSnapshotSink) -> Result<()> + Send + 'static) -> StateContent {
+        StateContent::Keyed(Box::new(write))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_snapshot_that_is_wanted_is_kept() {
+        let mut kit = Kit::new().await;
+        kit.write(keyed(|sink| sink.key_group(KeyGroup(3), 1, b"seven")));
+        let ack = kit.result().await.unwrap().unwrap();
+        assert!(ack.operators[0].file.is_some() && kit.has_files());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_waits_is_dropped_unwritten() {
+        let mut kit = Kit::new().await;
+        kit.writers.waiters = Arc::new(Semaphore::new(0));
+        let has_run = Arc::new(AtomicBool::new(false));
+        let running = Arc::clone(&has_run);
+        kit.write(StateContent::List(Box::new(move || {
+            running.store(true, Ordering::Relaxed);
+            Ok(Vec::new())
+        })));
+        kit.aborted.send_replace(true);
+        assert!(kit.result().await.is_none());
+        assert_eq!((has_run.load(Ordering::Relaxed), Arc::strong_count(&has_run)), (false, 1));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_being_written_stops() {
+        let mut kit = Kit::new().await;
+        let aborted = kit.aborted.clone();
+        let refusal = Arc::new(Mutex::new(None));
+        let refused = Arc::clone(&refusal);
+        kit.write(keyed(move |sink| {
+            sink.key_group(KeyGroup(0), 1, b"one")?;
+            aborted.send_replace(true);
+            sink.key_group(KeyGroup(1), 1, b"two").inspect_err(|error| {
+                *refused.lock().unwrap() = Some(error.to_string());
+            })
+        }));
+        assert!(kit.result().await.is_none());
+        assert_eq!(refusal.lock().unwrap().as_deref(), Some("the checkpoint was aborted"));
+        assert!(!kit.has_files());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_file_of_one_that_is_finished_too_late_is_deleted() {
+        let mut kit = Kit::new().await;
+        let aborted = kit.aborted.clone();
+        kit.write(keyed(move |sink| {
+            sink.key_group(KeyGroup(0), 1, b"one")?;
+            aborted.send_replace(true);
+            Ok(())
+        }));
+        assert!(kit.result().await.is_none());
+        assert!(!kit.has_files());
+    }
 }

@@ -25,6 +25,12 @@ impl CompletedCheckpoints {
         self.usable.last().copied()
     }
 
+    /// Whether the files of this one are kept.
+    #[must_use]
+    pub fn is_kept(&self, checkpoint: CheckpointId) -> bool {
+        self.usable.contains(&checkpoint) || self.unusable.contains(&checkpoint)
+    }
+
     /// Adds a checkpoint. Returns the ones to delete, in ascending order.
     pub fn on_completed(&mut self, checkpoint: CheckpointId) -> Vec<CheckpointId> {
         self.usable.insert(checkpoint);

@@ -218,6 +218,10 @@ impl<S> CheckpointCoordinator<S> {
         checkpoint: CheckpointId,
         task: TaskId,
     ) -> Result<&mut Pending<S>, AckRefusal> {
+        let is_storing = self.pending.get(&checkpoint).is_some_and(Pending::is_storing);
+        if is_storing || self.completed.is_kept(checkpoint) {
+            return Err(AckRefusal::Duplicate);
+        }
         if self.running.as_ref().is_none_or(|run| run.attempt != attempt) {
             return Err(AckRefusal::ForeignAttempt);
         }
@@ -226,7 +230,7 @@ impl<S> CheckpointCoordinator<S> {
         }
         self.pending
             .get_mut(&checkpoint)
-            .filter(|pending| pending.attempt == attempt && !pending.is_storing())
+            .filter(|pending| pending.attempt == attempt)
             .ok_or(AckRefusal::NotCollecting)
     }
 

@@ -1,16 +1,24 @@
 use std::fmt;
 
-/// Why an acknowledgement or decline was ignored. The snapshot that came with it belongs to nothing and may be deleted.
+/// Why an acknowledgement or decline was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AckRefusal {
     /// It comes from another attempt.
     ForeignAttempt,
-    /// No such checkpoint is collecting: it was aborted, is already complete, or never was.
+    /// There is no such checkpoint: it was aborted, is not kept any more, or never was.
     NotCollecting,
     /// The job has no such task.
     UnknownTask,
     /// The task has acknowledged this checkpoint before.
     Duplicate,
+}
+
+impl AckRefusal {
+    /// Whether the checkpoint can never be completed, so that all its files can be deleted.
+    #[must_use]
+    pub fn is_checkpoint_dead(self) -> bool {
+        matches!(self, Self::ForeignAttempt | Self::NotCollecting)
+    }
 }
 
 impl fmt::Display for AckRefusal {

@@ -120,12 +120,24 @@ fn strange_acknowledgements_are_refused_with_a_reason() {
     acts(|out| coordinator.on_deadline(at(1000), out));
     let mut ack = |attempt, number, task| coordinator.on_ack(attempt, id(number), task, "x", &mut out);
     assert_eq!(ack(AttemptId(3), 11, task(0, 0)), Err(AckRefusal::ForeignAttempt));
-    assert_eq!(ack(ATTEMPT, 10, task(0, 0)), Err(AckRefusal::NotCollecting));
+    assert_eq!(ack(ATTEMPT, 12, task(0, 0)), Err(AckRefusal::NotCollecting));
     assert_eq!(ack(ATTEMPT, 11, task(0, 7)), Err(AckRefusal::UnknownTask));
     assert_eq!(ack(ATTEMPT, 11, task(0, 0)), Ok(()));
     assert_eq!(ack(ATTEMPT, 11, task(0, 0)), Err(AckRefusal::Duplicate));
     assert_eq!(ack(ATTEMPT, 11, task(1, 0)), Ok(()));
-    assert_eq!(ack(ATTEMPT, 11, task(1, 0)), Err(AckRefusal::NotCollecting));
+    // What is being stored, or is kept, was acknowledged by all: its files stay.
+    assert_eq!(ack(ATTEMPT, 11, task(1, 0)), Err(AckRefusal::Duplicate));
+    for attempt in [ATTEMPT, AttemptId(3)] {
+        assert_eq!(ack(attempt, 10, task(0, 0)), Err(AckRefusal::Duplicate));
+    }
+}
+
+#[test]
+fn only_what_can_never_be_completed_is_dead() {
+    let dead = [AckRefusal::ForeignAttempt, AckRefusal::NotCollecting];
+    assert!(dead.into_iter().all(AckRefusal::is_checkpoint_dead));
+    let alive = [AckRefusal::Duplicate, AckRefusal::UnknownTask];
+    assert!(!alive.into_iter().any(AckRefusal::is_checkpoint_dead));
 }
 
 #[test]

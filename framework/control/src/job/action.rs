@@ -59,7 +59,8 @@ pub enum Action<S> {
     AbortCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, reason: String },
     /// Delete these completed checkpoints.
     DiscardCheckpoints { checkpoints: Vec<CheckpointId> },
-    /// An acknowledgement or decline counted for nothing. A snapshot that came with it can be deleted.
+    /// An acknowledgement or decline counted for nothing. When the checkpoint is dead, delete its files again: this may be
+    /// one that was written after they were deleted.
     RefuseAck { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, refusal: AckRefusal },
 
     /// To tell people: the job failed and is tried again at this time at the earliest.
