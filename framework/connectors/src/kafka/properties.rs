@@ -11,6 +11,9 @@ pub(super) struct Properties {
     given: BTreeMap<String, String>,
 }
 
+/// As Kafka's own clients: librdkafka may put the next try off by 10 s after a broker was away for a while.
+pub(super) const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
+
 /// A property that is ours alone, with what to use instead.
 pub(super) type Reserved = (&'static str, &'static str);
 

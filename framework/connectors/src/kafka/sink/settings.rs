@@ -6,7 +6,7 @@ use flott_core::{JobIdentity, Result};
 use rdkafka::ClientConfig;
 
 use crate::kafka::{
-    properties::{Properties, Reserved},
+    properties::{Properties, RECONNECT, Reserved},
     settlement::MarkerOwner,
 };
 
@@ -23,12 +23,13 @@ pub(super) struct SinkSettings {
 }
 
 /// At most 32 MiB wait in a producer. Keys go to the same partitions as with Kafka's own clients.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("linger.ms", "5"),
     ("queue.buffering.max.kbytes", "32768"),
     ("queue.buffering.max.messages", "200000"),
     ("partitioner", "murmur2_random"),
     ("socket.nagle.disable", "true"),
+    RECONNECT,
     ("allow.auto.create.topics", "false"),
 ];
 

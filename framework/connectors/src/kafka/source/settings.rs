@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use flott_core::Result;
 use rdkafka::ClientConfig;
 
-use crate::kafka::properties::{Properties, Reserved};
+use crate::kafka::properties::{Properties, RECONNECT, Reserved};
 
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -82,13 +82,14 @@ const SHARED: [(&str, &str); 2] =
 
 /// At most 16 MiB wait in a reader's queue, plus one answer of the broker. librdkafka's pause of a second after the
 /// queue was full would starve a fast job.
-const READER: [(&str, &str); 6] = [
+const READER: [(&str, &str); 7] = [
     ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "1000000"),
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.message.max.bytes", "4194304"),
     ("fetch.wait.max.ms", "100"),
     ("socket.nagle.disable", "true"),
+    RECONNECT,
 ];
 
 const RESERVED: [Reserved; 6] = [
