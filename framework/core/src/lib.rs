@@ -7,6 +7,7 @@ pub mod hash;
 pub mod id;
 pub mod key_group;
 pub mod operator;
+pub mod panic;
 pub mod record;
 pub mod sink;
 pub mod snapshot;

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     id::{AttemptId, CheckpointId, Generation, JobIdentity, OperatorUid, SubtaskIndex},
     key_group::{KeyGroupRange, MaxParallelism},
+    panic,
     record::Record,
     snapshot::{OperatorSnapshot, RestoredOperator},
     time::{EventTime, MonotonicTime, ProcessingTime, Watermark},
@@ -447,8 +448,16 @@ impl<O: Operator> ChainLink<O> {
         self.operator.visit_side_outputs(&mut |side| side.flush(false))
     }
 
-    fn named<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| error.context(format_args!("operator {:?}", self.context.uid.as_str())))
+    /// Lets the operator work. Its failure names it, also when it is a panic.
+    fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut O, &mut OperatorContext, &mut Output<O::Out>) -> Result<T>,
+    ) -> Result<T> {
+        let Self { operator, context, out } = self;
+        panic::catch(|| work(operator, context, out)).map_err(|error| {
+            let OperatorContext { uid, subtask, .. } = context;
+            error.context(format_args!("operator {:?}, subtask {subtask}", uid.as_str()))
+        })
     }
 }
 
@@ -456,28 +465,26 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     fn open(&mut self) -> Result<()> {
         self.out.target().open()?;
         self.operator.visit_side_outputs(&mut |side| side.open())?;
-        let result = self.operator.open(&mut self.context);
-        self.named(result)
+        self.run(|operator, context, _| operator.open(context))
     }
 
     fn batch(&mut self, batch: &mut Batch<O::In>) -> Result<()> {
         self.context.metrics.records_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let result = self.operator.process(batch, &mut self.out);
+        let result = self.run(|operator, _, out| operator.process(batch, out));
         batch.clear();
-        self.named(result)?;
+        result?;
         self.pass_on()
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
-        let result = match signal {
+        self.run(|operator, context, out| match signal {
             Signal::Watermark(watermark) => {
-                self.context.metrics.watermark.store(watermark.0.0, Ordering::Relaxed);
-                self.operator.on_watermark(watermark, &mut self.out)
+                context.metrics.watermark.store(watermark.0.0, Ordering::Relaxed);
+                operator.on_watermark(watermark, out)
             }
             Signal::Idle => Ok(()),
-            Signal::End => self.operator.on_end(&mut self.out),
-        };
-        self.named(result)?;
+            Signal::End => operator.on_end(out),
+        })?;
         self.pass_on()?;
         self.operator.visit_side_outputs(&mut |side| side.signal(signal))?;
         self.out.target().signal(signal)
@@ -489,15 +496,14 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
         snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
     ) -> Result<()> {
         self.pass_on()?;
-        let result = self.operator.snapshot(barrier.checkpoint);
-        snapshots.push((self.context.uid.clone(), self.named(result)?));
+        let snapshot = self.run(|operator, _, _| operator.snapshot(barrier.checkpoint))?;
+        snapshots.push((self.context.uid.clone(), snapshot));
         self.operator.visit_side_outputs(&mut |side| side.barrier(barrier))?;
         self.out.target().barrier(barrier, snapshots)
     }
 
     fn event(&mut self, event: TaskEvent) -> Result<()> {
-        let result = self.operator.on_event(event, &mut self.out);
-        self.named(result)?;
+        self.run(|operator, _, out| operator.on_event(event, out))?;
         self.pass_on()?;
         self.out.target().event(event)
     }

@@ -1,7 +1,6 @@
 //! A slot: a thread that steps its tasks in turn and sleeps when none of them can go on.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering, fence},
@@ -10,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Clock, Error, operator::StepTime};
+use flott_core::{Clock, operator::StepTime, panic};
 
 use crate::task::{Progress, Task};
 
@@ -149,25 +148,14 @@ fn step_all(tasks: &mut [Task], time: StepTime) -> Round {
     let mut round = Round::Idle;
     for task in tasks {
         // A panic in user code fails the task, not the process. The task is dropped without being used again.
-        let outcome = catch_unwind(AssertUnwindSafe(|| task.step(time)));
-        match outcome {
-            Ok(Ok(Progress::Made)) => round = Round::Progress,
-            Ok(Ok(Progress::None)) => {}
-            Ok(Err(error)) => {
+        match panic::catch(|| task.step(time)) {
+            Ok(Progress::Made) => round = Round::Progress,
+            Ok(Progress::None) => {}
+            Err(error) => {
                 task.fail(error);
-                return Round::Failed;
-            }
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                task.fail(Error::user(format!("user code panicked: {message}")));
                 return Round::Failed;
             }
         }
     }
     round
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&'static str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flott_core::{Error, Result};
+use flott_core::{Error, Result, panic};
 
 use crate::{format::DecodeFormat, kafka::message::KafkaMessage};
 
@@ -30,7 +30,7 @@ impl<T: 'static> Decoder<T> {
 
     /// Decodes a record; an error names its place.
     pub(super) fn decode(&self, message: &KafkaMessage<'_>) -> Result<T> {
-        (self.0)(message).map_err(|error| {
+        panic::catch(|| (self.0)(message)).map_err(|error| {
             let KafkaMessage { topic, partition, offset, .. } = message;
             error.context(format!(
                 "topic {topic}, partition {partition}, offset {offset}: cannot decode the record"
