@@ -158,6 +158,8 @@ pub trait Settler: Send {
     /// Makes the output of the checkpoint visible and makes sure that nothing else of older attempts ever becomes so.
     ///
     /// # Errors
+    /// Each names the sink.
+    ///
     /// [`ErrorKind::OutputLost`](crate::ErrorKind::OutputLost) when output of the checkpoint is lost;
     /// [`ErrorKind::State`](crate::ErrorKind::State) when output would be repeated;
     /// [`ErrorKind::Settings`](crate::ErrorKind::Settings) when another job uses the same names;

@@ -367,7 +367,6 @@ fn a_loss_is_told_in_full_and_can_be_accepted() {
         "checkpoint 5, transaction p.a.g1.0.0 (producer 7/3), 5 records; out/1: 5 at offsets 10 to 14",
         "begun at 1970-01-01T00:00:01Z, aborted by the broker at about 1970-01-01T00:00:16Z, when its timeout of 15s",
         "--set accept_lost_output=true",
-        "--set allow_repeated_output=true",
     ] {
         assert!(error.to_string().contains(part), "{part} not in {error}");
     }

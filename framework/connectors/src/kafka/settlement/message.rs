@@ -42,9 +42,7 @@ pub(super) fn lost(report: &SettlementReport) -> String {
     }
     text += &format!(
         "\nChoose: (1) stay stopped, the default, and repair the output by hand; \
-         (2) go on without these records: --set {ACCEPT_LOST_OUTPUT}=true; \
-         (3) restore an older checkpoint, which writes these records again but repeats all output since: \
-         --set {ALLOW_REPEATED_OUTPUT}=true.\n\
+         (2) go on without these records: --set {ACCEPT_LOST_OUTPUT}=true.\n\
          To make this rarer, raise transaction.timeout.ms (the broker's limit is transaction.max.timeout.ms), or \
          restart the JobManager sooner: it commits such output as soon as it is back."
     );
