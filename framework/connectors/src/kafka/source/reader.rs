@@ -246,6 +246,11 @@ impl<T: Record> Intake<T> {
 
     fn fail(&self, partition: i32, code: RDKafkaErrorCode, text: &str) -> Result<()> {
         let next = self.index(partition).map(|index| &self.splits[index]);
+        if next.is_some_and(PartitionSplit::is_ended) {
+            // Nothing more is wanted of it. librdkafka takes the position of a partition that is paused at its end for
+            // one record too far: when the leader changes, it reports that the log was cut off.
+            return Ok(());
+        }
         let what = next.map_or_else(
             || format!("partition {partition}"),
             |split| format!("topic {}, partition {partition}, offset {}", split.topic, split.next),
@@ -258,5 +263,33 @@ impl<T: Record> Intake<T> {
             return Err(Error::new(ErrorKind::State, text));
         }
         Err(code_failure(what, code, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_with_a_partition_that_has_ended_is_none() {
+        let mut intake = Intake {
+            decoder: Decoder::new(|_| Ok(0_u64)),
+            poison: Poison::Fail,
+            metrics: Arc::default(),
+            splits: Vec::new(),
+            by_partition: Vec::new(),
+            batches: Vec::new(),
+            touched: Vec::new(),
+        };
+        for (partition, next) in [(0, 7), (1, 6)] {
+            intake.add(PartitionSplit { topic: "t".into(), partition, next, stop: Some(7) });
+        }
+        let truncated = |partition| Consumed::Failed {
+            partition,
+            code: RDKafkaErrorCode::AutoOffsetReset,
+            text: "log truncation".into(),
+        };
+        intake.take(truncated(0)).unwrap();
+        assert_eq!(intake.take(truncated(1)).unwrap_err().kind(), ErrorKind::State);
     }
 }
