@@ -13,7 +13,7 @@ use flott_core::{
 };
 use xtask::clock::{Stopwatch, pause};
 
-use crate::support::{PATIENCE, ReaderRun, fresh, make_topic, numbered, read_topic};
+use crate::support::{PATIENCE, ReaderRun, fresh, make_topic, numbered, own_broker, read_topic};
 
 /// One writer of a sink, driven as a task would.
 struct WriterRun {
@@ -248,6 +248,31 @@ fn without_complete_checkpoints_the_writer_stalls_and_recovers() {
     run.precommit(17);
     run.complete(17);
     run.write(numbered("again", 1));
+}
+
+/// The tasks of an attempt that is over have to be gone soon, whether or not there is a broker.
+#[test]
+fn a_writer_that_is_dropped_waits_for_no_broker() {
+    let Some(broker) = own_broker() else { return };
+    let topic = make_topic(broker.bootstrap(), "dropped", 1);
+    for sink in [exactly_once(broker.bootstrap(), &topic), KafkaSink::utf8(broker.bootstrap(), &topic)] {
+        let mut run = WriterRun::new(&sink, 0);
+        run.write(numbered("a", 10));
+        run.precommit(1);
+        run.write(numbered("b", 10));
+        broker.freeze().unwrap();
+        let seal = run.writer.precommit(CheckpointId(2)).unwrap();
+        let sealing = std::thread::spawn(seal);
+        for _ in 0..100 {
+            run.tick().unwrap();
+        }
+        assert!(!sealing.is_finished());
+        let watch = Stopwatch::start();
+        drop(run);
+        assert!(sealing.join().unwrap().is_err());
+        assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+        broker.thaw().unwrap();
+    }
 }
 
 #[test]

@@ -40,12 +40,13 @@ macro_rules! kafka {
 
 pub(crate) fn bootstrap() -> Option<&'static str> {
     static BROKER: OnceLock<Option<KafkaBroker>> = OnceLock::new();
-    let broker = BROKER.get_or_init(|| {
-        let libraries =
-            availability().libraries().inspect_err(|reason| eprintln!("no Kafka: {reason}")).ok()?;
-        Some(KafkaBroker::start_temporary(libraries).unwrap())
-    });
-    broker.as_ref().map(KafkaBroker::bootstrap)
+    BROKER.get_or_init(own_broker).as_ref().map(KafkaBroker::bootstrap)
+}
+
+/// A broker that no other test uses.
+pub(crate) fn own_broker() -> Option<KafkaBroker> {
+    let libraries = availability().libraries().inspect_err(|reason| eprintln!("no Kafka: {reason}")).ok()?;
+    Some(KafkaBroker::start_temporary(libraries).unwrap())
 }
 
 /// A name that no other test uses.

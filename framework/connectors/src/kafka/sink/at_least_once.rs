@@ -97,6 +97,9 @@ impl<T: Record> SinkWriter for AtLeastOnceWriter<T> {
 impl<T> Drop for AtLeastOnceWriter<T> {
     fn drop(&mut self) {
         let lane = self.lane.take();
+        if let Some(lane) = &lane {
+            lane.abandon();
+        }
         background::run("kafka-close", move || drop(lane));
     }
 }

@@ -258,6 +258,8 @@ impl<T> Drop for ExactlyOnceWriter<T> {
     fn drop(&mut self) {
         // Transactions stay open: recovery commits those that a complete checkpoint lists.
         let (lanes, transactions) = (std::mem::take(&mut self.lanes), std::mem::take(&mut self.transactions));
+        lanes.iter().flatten().for_each(|lane| lane.abandon());
+        transactions.iter().flatten().for_each(|transaction| transaction.lane.abandon());
         background::run("kafka-close", move || drop((lanes, transactions)));
     }
 }

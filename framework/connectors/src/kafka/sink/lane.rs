@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Error, Result};
+use flott_core::{Error, ErrorKind, Result};
 use rdkafka::{
     ClientConfig, ClientContext, Message,
     error::KafkaError,
@@ -35,6 +35,7 @@ pub(super) struct Lane {
     topic: Arc<str>,
     tally: Arc<Mutex<Tally>>,
     is_in_transaction: AtomicBool,
+    is_abandoned: AtomicBool,
     /// What fits into one request.
     request: RequestLimits,
 }
@@ -66,6 +67,7 @@ impl Lane {
             topic: Arc::clone(topic),
             tally,
             is_in_transaction: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
             request: RequestLimits::of(config),
         })
     }
@@ -95,6 +97,11 @@ impl Lane {
     /// The transaction is committed.
     pub(super) fn end(&self) {
         self.is_in_transaction.store(false, Ordering::Release);
+    }
+
+    /// The writer is gone: who still waits for brokers on its behalf gives up.
+    pub(super) fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
     }
 
     /// Gives records to the producer: what fits into one request, when it has delivered what it was given before.
@@ -169,8 +176,11 @@ impl Lane {
         }
     }
 
-    /// Fails when a record was not delivered.
-    fn check(&self) -> Result<()> {
+    /// Fails when a record was not delivered, or nobody wants it any more.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_abandoned.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Cancelled, format!("{}: the attempt is over", self.what())));
+        }
         let failure = self.tally().failure;
         failure.map_or(Ok(()), |(code, partition)| {
             let what = format!("{}, partition {partition}: a record was not delivered", self.what());

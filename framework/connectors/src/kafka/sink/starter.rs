@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Clock, Result, SubtaskIndex, SystemClock};
+use flott_core::{Clock, MonotonicTime, Result, SubtaskIndex, SystemClock};
 use rdkafka::{error::KafkaError, producer::Producer};
 
 use super::{
@@ -14,9 +14,11 @@ use super::{
     settings::{SinkSettings, TRANSACTION_TIMEOUT_MAX},
     slots::SlotIndex,
 };
-use crate::kafka::{background, blocking::BlockingClient, failure::failure, settlement::TransactionalIds};
+use crate::kafka::{
+    background, blocking::BlockingClient, client::KafkaClient, failure::failure, settlement::TransactionalIds,
+};
 
-/// One attempt to take an id over; short, so that a writer that is dropped does not wait long.
+/// One attempt to reach a broker; short, so that a writer that is dropped does not wait long.
 const INIT_TIMEOUT: Duration = Duration::from_secs(1);
 const INIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a dropped writer waits for producers that are being made.
@@ -115,12 +117,15 @@ impl Shared {
         loop {
             let Err(error) = lane.client().init_transactions(INIT_TIMEOUT) else { return Ok(lane) };
             let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
-            let is_over = SystemClock.now().since(started) > INIT_PATIENCE || self.running().is_cancelled;
-            if !is_retriable || is_over {
+            if !is_retriable || self.is_over(started) {
                 return Err(failure(format!("cannot begin to use transactional id {id}"), &error));
             }
             lane.client().poll(Duration::from_millis(10));
         }
+    }
+
+    fn is_over(&self, started: MonotonicTime) -> bool {
+        SystemClock.now().since(started) > INIT_PATIENCE || self.running().is_cancelled
     }
 
     /// The transaction timeout: as set, else the longest that the broker allows.
@@ -128,7 +133,16 @@ impl Shared {
         if let Some(timeout) = self.timeout.get() {
             return Ok(*timeout);
         }
-        let allowed = self.client.ask(async |client| client.transaction_timeout_max().await)?;
+        let started = SystemClock.now();
+        let allowed = loop {
+            let ask = async |client: &KafkaClient| {
+                client.with_patience(INIT_TIMEOUT).transaction_timeout_max().await
+            };
+            match self.client.ask(ask) {
+                Err(error) if error.kind().is_restartable() && !self.is_over(started) => {}
+                allowed => break allowed?,
+            }
+        };
         let timeout = allowed.map_or(TRANSACTION_TIMEOUT_MAX, |allowed| allowed.min(TRANSACTION_TIMEOUT_MAX));
         Ok(*self.timeout.get_or_init(|| timeout))
     }

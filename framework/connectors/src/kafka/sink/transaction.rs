@@ -1,7 +1,10 @@
 //! A transaction that a barrier has closed, until its commit is known.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use flott_core::{
 
 use super::{flush::Flush, lane::Lane};
 use crate::kafka::{
+    background,
     blocking::BlockingClient,
     client::TransactionPhase,
     settlement::{Committable, Marker, MarkerOwner},
@@ -19,6 +23,8 @@ use crate::kafka::{
 
 const FORMAT: u16 = 1;
 const MARKER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How soon it is noticed that the writer is gone.
+const ABANDONED_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Transaction {
     pub(super) id: String,
@@ -35,12 +41,32 @@ pub(super) struct Transaction {
 impl Transaction {
     /// Delivers what is left, writes the commit marker and asks the coordinator for the transaction's identity: then
     /// anybody can commit it. Gives the encoded [`Committable`]; does all this once. Blocks.
-    pub(super) fn seal(&self) -> Result<Vec<u8>> {
+    pub(super) fn seal(self: &Arc<Self>) -> Result<Vec<u8>> {
         self.flush.run()?;
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = &*sealed {
             return Ok(bytes.clone());
         }
+        let committable = self.mark_in_background()?;
+        Ok(sealed.insert(encode(&committable)).clone())
+    }
+
+    /// An attempt that is over does not wait for brokers that are away, and librdkafka's calls cannot be broken off. What
+    /// a call does later is in vain: by then its producer is fenced.
+    fn mark_in_background(self: &Arc<Self>) -> Result<Committable> {
+        let (sender, marked) = sync_channel(1);
+        let transaction = Arc::clone(self);
+        background::run("kafka-seal", move || drop(sender.send(transaction.mark())));
+        loop {
+            match marked.recv_timeout(ABANDONED_PAUSE) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => self.lane.check()?,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("a seal has panicked")),
+            }
+        }
+    }
+
+    fn mark(&self) -> Result<Committable> {
         let marker =
             Marker { owner: self.owner.clone(), checkpoint: self.checkpoint, generation: self.generation };
         let offset = i64::try_from(self.checkpoint.0).or_error(ErrorKind::Internal, "checkpoint id")?;
@@ -50,9 +76,7 @@ impl Transaction {
             (offset, &marker.encode()),
             MARKER_TIMEOUT,
         )?;
-        let bytes = encode(&self.committable()?);
-        *sealed = Some(bytes.clone());
-        Ok(bytes)
+        self.committable()
     }
 
     fn committable(&self) -> Result<Committable> {
