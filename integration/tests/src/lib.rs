@@ -13,12 +13,14 @@
 mod binary;
 mod expected;
 mod port;
+mod processor;
 mod said;
 mod scene;
 mod waiting;
 
 pub use binary::{card_alerts, card_alerts_of_another_build};
 pub use port::free_port;
+pub use processor::assert_quiet;
 pub use said::KeepsWhatWasSaid;
 pub use scene::Scene;
 pub use waiting::{PATIENCE, interrupt, said, wait_for_code, wait_until};

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
-use std::{path::Path, sync::OnceLock};
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 use flott_cards::{
     Comparison, Output, PaymentGenerator, Rule,
     kafka::{Feeder, Topics, Watch, read_answers, read_reference, read_topic},
     process::{Cluster, ClusterSpec, JobProcess},
 };
-use flott_tests::{KeepsWhatWasSaid, PATIENCE, card_alerts, free_port, said, wait_for_code, wait_until};
+use flott_tests::{KeepsWhatWasSaid, PATIENCE, assert_quiet, card_alerts, free_port, said, wait_for_code, wait_until};
 use futures::executor::block_on;
 use rdkafka::{
     ClientConfig,
@@ -104,10 +104,15 @@ fn finish(stage: &Stage, cluster: &mut Cluster) {
     stage.assert_right();
 }
 
-fn send(bootstrap: &str, topic: &str, partition: i32, values: &[&str]) {
-    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+fn send(bootstrap: &str, topic: &str, partition: i32, values: &[impl AsRef<str>]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("queue.buffering.max.messages", "0")
+        .set("enable.idempotence", "true")
+        .create()
+        .unwrap();
     for value in values {
-        let record = BaseRecord::<[u8], str>::to(topic).partition(partition).payload(value);
+        let record = BaseRecord::<[u8], str>::to(topic).partition(partition).payload(value.as_ref());
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(PATIENCE).unwrap();
@@ -371,6 +376,38 @@ fn a_user_without_rights_is_told_which_are_missing() {
     assert!(text.contains("grant"), "{text}");
     let text = attempt("no-login", "wrong");
     assert!(text.contains("check") && text.contains("sasl."), "{text}");
+}
+
+/// Neither a job whose queues have filled up nor one that settles in vain keeps a core busy.
+#[test]
+fn while_the_broker_is_frozen_no_core_is_busy_and_then_nothing_is_lost() {
+    const LINES: usize = 300_000;
+    const SHARE: f64 = 0.1;
+    let window = Duration::from_secs(3);
+    let Some(libraries) = libraries() else { return };
+    let broker = KafkaBroker::start_temporary(libraries).unwrap();
+    let stage = Stage::new(broker.bootstrap(), "frozen");
+    let (from, to) = (stage.topics.payments(), stage.topics.output(Output::Totals));
+    let lines: Vec<_> = (0..LINES).map(|n| format!("{n:0>100}")).collect();
+    for partition in 0..PARTITIONS {
+        let part: Vec<_> = lines.iter().skip(partition as usize).step_by(PARTITIONS as usize).collect();
+        send(broker.bootstrap(), &from, partition, &part);
+    }
+    let checkpoints = format!("file://{}", stage.directory.path().join("checkpoints").display());
+    let small = "queue.buffering.max.messages=5000";
+    let flags = ["--bounded", "--parallelism", "2", "--checkpoint-dir", &checkpoints, "--property", small];
+    let mut job = copy(&stage, "frozen", &from, &to, &flags);
+    stage.reach(0.1, LINES as u64);
+    broker.freeze().unwrap();
+    assert_quiet(&mut job, SHARE, window, 5);
+    job.kill9();
+
+    let mut job = copy(&stage, "settling", &from, &to, &flags);
+    said(&mut job, "newest checkpoint");
+    assert_quiet(&mut job, SHARE, window, 3);
+    broker.thaw().unwrap();
+    wait_for_code(&mut job, 0);
+    assert!(values(broker.bootstrap(), &to) == lines, "records are missing or there twice");
 }
 
 #[test]
