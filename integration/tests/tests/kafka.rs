@@ -9,7 +9,9 @@ use flott_cards::{
     kafka::{Feeder, Topics, Watch, read_answers, read_reference, read_topic},
     process::{Cluster, ClusterSpec, JobProcess},
 };
-use flott_tests::{KeepsWhatWasSaid, PATIENCE, assert_quiet, card_alerts, free_port, said, wait_for_code, wait_until};
+use flott_tests::{
+    KeepsWhatWasSaid, PATIENCE, assert_quiet, card_alerts, free_port, said, wait_for_code, wait_until,
+};
 use futures::executor::block_on;
 use rdkafka::{
     ClientConfig,

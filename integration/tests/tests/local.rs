@@ -7,10 +7,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use flott_cards::{Answers, Output, process::JobProcess};
 use flott_tests::{Scene, card_alerts, interrupt, said, wait_for_code};
+use xtask::clock::pause;
 
 const PAYMENTS: u64 = 2_000_000;
 
@@ -58,6 +60,20 @@ fn a_local_run_writes_files_exactly_once_and_tells_how_it_goes() {
     assert_eq!(counted("payments").last(), Some(&PAYMENTS), "{text}");
     assert_eq!(counted("card-totals"), [PAYMENTS, PAYMENTS], "{text}");
     assert_eq!(counted("totals").first(), Some(&PAYMENTS), "{text}");
+}
+
+#[test]
+fn a_local_run_that_stood_still_goes_on() {
+    let scene =
+        Scene::new(PAYMENTS).with(["--set", "heartbeat_interval=100ms", "--set", "heartbeat_timeout=300ms"]);
+    let mut local = scene.local("local");
+    scene.reach(0.1);
+    local.freeze().unwrap();
+    pause(Duration::from_secs(1));
+    local.thaw().unwrap();
+    let text = wait_for_code(&mut local, 0);
+    assert!(text.contains("checkpoints, 0 restarts"), "{text}");
+    scene.assert_right();
 }
 
 #[test]
