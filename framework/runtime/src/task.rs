@@ -42,8 +42,14 @@ pub enum TaskCommand {
     AddSplits(Vec<Split>),
     /// There will be no more splits.
     NoMoreSplits,
-    /// Start this checkpoint. Only sources get it; the others wait for barriers.
-    TriggerCheckpoint(CheckpointId),
+    /// Start this checkpoint. Only sources get it; the others wait for barriers. When nothing follows it in this attempt,
+    /// they read no further: what they read would only be thrown away.
+    TriggerCheckpoint {
+        /// The new checkpoint.
+        checkpoint: CheckpointId,
+        /// Nothing follows it.
+        is_last: bool,
+    },
     /// This checkpoint is complete.
     CheckpointComplete(CheckpointId),
 }
@@ -78,6 +84,8 @@ pub enum TaskHead {
 enum Phase {
     Created,
     Running,
+    /// A source that has emitted the barrier of the last checkpoint before its input has ended.
+    Stopped,
     Ended,
 }
 
@@ -179,7 +187,12 @@ impl Task {
             progress = Progress::Made;
             match command {
                 TaskCommand::CheckpointComplete(id) => self.event(TaskEvent::CheckpointComplete(id))?,
-                TaskCommand::TriggerCheckpoint(id) => self.start_checkpoint(id)?,
+                TaskCommand::TriggerCheckpoint { checkpoint, is_last } => {
+                    self.start_checkpoint(checkpoint)?;
+                    if is_last && self.phase == Phase::Running {
+                        self.phase = Phase::Stopped;
+                    }
+                }
                 TaskCommand::AddSplits(splits) => self.source()?.add_splits(splits)?,
                 TaskCommand::NoMoreSplits => self.source()?.no_more_splits(),
             }
@@ -212,7 +225,7 @@ impl Task {
     /// Reads some; whether there was anything to do.
     fn read(&mut self, time: StepTime) -> Result<bool> {
         match &mut self.head {
-            TaskHead::Source(source) if self.phase == Phase::Ended => {
+            TaskHead::Source(source) if matches!(self.phase, Phase::Stopped | Phase::Ended) => {
                 // Asking for room moves what still waits in the outputs.
                 source.is_ready();
                 Ok(false)
@@ -268,5 +281,133 @@ impl Task {
 
     fn report(&self, evidence: TaskEvidence) {
         self.listener.report(self.vertex, self.subtask, evidence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use flott_core::{OperatorUid, snapshot::OperatorSnapshot};
+
+    use super::*;
+
+    /// Notes what happens to it; has always more to read, unless it `is_done`.
+    #[derive(Clone, Default)]
+    struct Source {
+        log: Arc<Mutex<Vec<String>>>,
+        is_done: bool,
+    }
+
+    impl Source {
+        fn note(&self, text: impl Into<String>) {
+            self.log.lock().unwrap().push(text.into());
+        }
+    }
+
+    impl TaskSource for Source {
+        fn open(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn add_splits(&mut self, _splits: Vec<Split>) -> Result<()> {
+            Ok(())
+        }
+        fn no_more_splits(&mut self) {}
+        fn poll(&mut self, _time: StepTime) -> Result<SourceStatus> {
+            self.note("poll");
+            Ok(if self.is_done { SourceStatus::End } else { SourceStatus::More })
+        }
+        fn barrier(
+            &mut self,
+            barrier: Barrier,
+            _snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+        ) -> Result<()> {
+            self.note(format!("barrier {}", barrier.checkpoint));
+            Ok(())
+        }
+        fn event(&mut self, event: TaskEvent) -> Result<()> {
+            if let TaskEvent::CheckpointComplete(checkpoint) = event {
+                self.note(format!("complete {checkpoint}"));
+            }
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<()> {
+            self.note("flush");
+            Ok(())
+        }
+        fn is_ready(&mut self) -> bool {
+            true
+        }
+        fn next_timer(&self) -> Option<ProcessingTime> {
+            None
+        }
+    }
+
+    #[derive(Default)]
+    struct Listener(Mutex<Vec<CheckpointId>>);
+
+    impl TaskListener for Listener {
+        fn report(&self, _vertex: VertexId, _subtask: SubtaskIndex, evidence: TaskEvidence) {
+            if let TaskEvidence::Snapshot(snapshot) = evidence {
+                self.0.lock().unwrap().push(snapshot.checkpoint);
+            }
+        }
+    }
+
+    struct Kit {
+        task: Task,
+        source: Source,
+        commands: mpsc::SyncSender<TaskCommand>,
+        listener: Arc<Listener>,
+    }
+
+    impl Kit {
+        fn new(source: Source) -> Self {
+            let (commands, received) = mpsc::sync_channel(8);
+            let listener = Arc::new(Listener::default());
+            let head = TaskHead::Source(Box::new(source.clone()));
+            let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
+            let task = Task::new(VertexId(0), SubtaskIndex(0), head, received, told);
+            Self { task, source, commands, listener }
+        }
+
+        fn trigger(&self, checkpoint: u64, is_last: bool) {
+            let checkpoint = CheckpointId(checkpoint);
+            self.commands.send(TaskCommand::TriggerCheckpoint { checkpoint, is_last }).unwrap();
+        }
+
+        /// What a step does, each thing once.
+        fn step(&mut self) -> Vec<String> {
+            self.task.step(StepTime::default()).unwrap();
+            let mut log = std::mem::take(&mut *self.source.log.lock().unwrap());
+            log.dedup();
+            log
+        }
+    }
+
+    #[test]
+    fn a_source_reads_no_further_behind_the_last_barrier() {
+        let mut kit = Kit::new(Source::default());
+        kit.trigger(1, false);
+        assert_eq!(kit.step(), ["barrier 1", "poll"]);
+        kit.trigger(2, true);
+        assert_eq!(kit.step(), ["barrier 2"]);
+        assert_eq!(kit.step(), ["flush"]);
+        assert_eq!(kit.step(), [""; 0]);
+        // It failed: the next one has nothing new.
+        kit.trigger(3, true);
+        assert_eq!(kit.step(), ["barrier 3"]);
+        kit.commands.send(TaskCommand::CheckpointComplete(CheckpointId(3))).unwrap();
+        assert_eq!(kit.step(), ["complete 3"]);
+        assert_eq!(*kit.listener.0.lock().unwrap(), [1, 2, 3].map(CheckpointId));
+    }
+
+    #[test]
+    fn a_source_that_has_ended_stays_so() {
+        let mut kit = Kit::new(Source { is_done: true, ..Source::default() });
+        assert_eq!(kit.step(), ["poll"]);
+        kit.trigger(1, true);
+        assert_eq!(kit.step(), ["barrier 1"]);
+        assert_eq!(kit.task.phase, Phase::Ended);
     }
 }

@@ -58,9 +58,10 @@ impl Driver {
             Action::NoMoreSplits { attempt, vertex, subtask } => {
                 self.order(attempt, vertex, subtask, TaskOrder::NoMoreSplits);
             }
-            Action::TriggerCheckpoint { attempt, checkpoint, .. } => {
+            Action::TriggerCheckpoint { attempt, checkpoint, kind } => {
                 self.report.on_triggered(checkpoint, self.now());
-                self.tell_all(attempt, |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint });
+                let trigger = |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind };
+                self.tell_all(attempt, trigger);
             }
             Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts, .. } => {
                 self.store_checkpoint(attempt, checkpoint, kind, sources, parts);

@@ -1,6 +1,6 @@
 //! The messages.
 
-use flott_control::{Failure, TaskId, splits::Split};
+use flott_control::{Failure, TaskId, checkpoint::CheckpointKind, splits::Split};
 use flott_core::{AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid};
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,7 @@ pub(crate) enum ToTaskManager {
     TriggerCheckpoint {
         attempt: AttemptId,
         checkpoint: CheckpointId,
+        kind: CheckpointKind,
     },
     CheckpointComplete {
         attempt: AttemptId,

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use flott_control::TaskId;
+use flott_control::{TaskId, checkpoint::CheckpointKind};
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
     sink::DeliveryGuarantee,
@@ -124,10 +124,10 @@ impl Attempt {
     }
 
     /// Has the sources that run here inject barriers.
-    pub(super) fn trigger(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId) {
+    pub(super) fn trigger(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId, kind: CheckpointKind) {
         let sources = self.tasks(|task| plan.source_of(plan.vertex(task.vertex)).is_some());
         for task in sources {
-            self.order(task, TaskCommand::TriggerCheckpoint(checkpoint));
+            self.order(task, TaskCommand::TriggerCheckpoint { checkpoint, is_last: kind.ends_attempt() });
         }
     }
 

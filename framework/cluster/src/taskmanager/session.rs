@@ -149,8 +149,8 @@ impl Session {
             ToTaskManager::ToTask { attempt, task, order } => {
                 self.with(attempt, |attempt| attempt.order(task, command(order)));
             }
-            ToTaskManager::TriggerCheckpoint { attempt, checkpoint } => {
-                self.with(attempt, |attempt| attempt.trigger(&job.plan, checkpoint));
+            ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind } => {
+                self.with(attempt, |attempt| attempt.trigger(&job.plan, checkpoint, kind));
             }
             ToTaskManager::CheckpointComplete { attempt, checkpoint } => {
                 self.with(attempt, |attempt| attempt.complete(&job.plan, checkpoint));

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 pub enum CheckpointKind {
     /// Because its time has come.
     Periodic,
-    /// To suspend the job: sources stop at its barrier. A later JobManager goes on from it.
+    /// To suspend the job: sources stop at its barrier, for good. When it fails, the next one is of this kind again; the
+    /// attempt never goes on without one. A later JobManager goes on from it.
     Stop,
     /// After every task has processed its last record: commits the last output of a bounded job. A JobManager that
     /// restores it has nothing left to run.

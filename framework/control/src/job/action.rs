@@ -42,7 +42,7 @@ pub enum Action<S> {
     /// Tell a source's reader that no further split will come.
     NoMoreSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex },
 
-    /// Have the sources of the attempt inject barriers.
+    /// Have the sources of the attempt inject barriers, and stop reading if `kind` ends the attempt.
     TriggerCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, kind: CheckpointKind },
     /// Write the manifest under the leader epoch. Answer: `CheckpointStored` or `CheckpointStoreFailed`.
     StoreCheckpoint {

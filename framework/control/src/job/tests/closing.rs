@@ -5,6 +5,7 @@ use crate::{
     Failure,
     checkpoint::CheckpointKind,
     job::{Action, Fact, JobStatus},
+    testing::task,
 };
 
 #[test]
@@ -18,6 +19,25 @@ fn a_stop_takes_a_last_checkpoint_commits_it_and_suspends() {
     assert_eq!(job.committed(ONE, 1), [cancel(ONE, &[A, B])]);
     assert_eq!(job.gone(ONE, A), []);
     assert_eq!(job.gone(ONE, B), [finish(JobStatus::Suspended)]);
+}
+
+#[test]
+fn a_stop_checkpoint_that_fails_is_taken_again_and_no_other() {
+    let mut job = Job::running();
+    job.fact(Fact::StopRequested);
+    let declined = |number| Fact::CheckpointDeclined {
+        attempt: ONE,
+        checkpoint: flott_core::CheckpointId(number),
+        task: task(0, 0),
+        reason: "no".into(),
+    };
+    for number in 1..=3 {
+        job.fact(declined(number));
+        assert_eq!(job.at(number * 1000), [trigger(ONE, number + 1, CheckpointKind::Stop)]);
+    }
+    // The sources have stopped: the attempt ends with the job suspended, whatever happens.
+    assert!(job.fact(declined(4)).ends_with(&[cancel(ONE, &[A, B]), settle(None, 1)]));
+    assert_eq!(job.master.status(), JobStatus::Stopping);
 }
 
 #[test]
