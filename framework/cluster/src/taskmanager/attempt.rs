@@ -257,15 +257,9 @@ impl Attempt {
 mod tests {
     use super::*;
 
-    const NOW: MonotonicTime = MonotonicTime::ZERO;
-
-    fn attempt() -> Attempt {
-        Attempt::new(AttemptId(1))
-    }
-
     #[test]
     fn an_aborted_checkpoint_is_unwanted_whenever_its_snapshots_come() {
-        let mut attempt = attempt();
+        let mut attempt = Attempt::new(AttemptId(1));
         let (one, two) = (CheckpointId(1), CheckpointId(2));
         let early = attempt.on_snapshot_begun(one);
         attempt.abort_checkpoint(one);
@@ -276,9 +270,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_attempt_wants_no_snapshots() {
-        let mut attempt = attempt();
+        let mut attempt = Attempt::new(AttemptId(1));
         let early = attempt.on_snapshot_begun(CheckpointId(1));
-        attempt.cancel(NOW, Duration::ZERO);
+        attempt.cancel(MonotonicTime::ZERO, Duration::ZERO);
         let late = attempt.on_snapshot_begun(CheckpointId(2));
         assert!(*early.borrow() && *late.borrow());
     }

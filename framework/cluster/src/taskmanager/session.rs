@@ -235,13 +235,12 @@ impl Session {
         checkpoint: CheckpointId,
         result: Option<Result<TaskAck, Failure>>,
     ) {
-        let news = result.map(|result| match result {
-            Ok(ack) => TaskNews::Acked { checkpoint, ack },
-            Err(failure) => TaskNews::Declined { checkpoint, reason: failure.message },
-        });
-        if let Some(news) = news {
-            self.tell(attempt, task, news);
-        }
+        let news = match result {
+            None => return,
+            Some(Ok(ack)) => TaskNews::Acked { checkpoint, ack },
+            Some(Err(failure)) => TaskNews::Declined { checkpoint, reason: failure.message },
+        };
+        self.tell(attempt, task, news);
     }
 
     fn report_commits(&mut self) {

@@ -77,14 +77,12 @@ impl Settler for FileSettler {
             // Another run has taken over: the files are its own.
             return Ok(Vec::new());
         }
-        let is_older =
-            |name: &String| PendingFile::pending_generation(name).is_some_and(|found| found < request.below);
-        let mut older = names(&directory).or_error(ErrorKind::Transient, &place)?;
-        older.retain(is_older);
-        for name in &older {
+        let mut names = names(&directory).or_error(ErrorKind::Transient, &place)?;
+        names.retain(|name| PendingFile::pending_generation(name).is_some_and(|found| found < request.below));
+        for name in &names {
             remove(&directory.join(name)).or_error(ErrorKind::Transient, &place)?;
         }
-        Ok(older.into_iter().collect())
+        Ok(names.into_iter().map(|name| format!("{}/{name}", request.uid)).collect())
     }
 }
 

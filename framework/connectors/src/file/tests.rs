@@ -244,7 +244,7 @@ fn files_that_zombies_open_after_the_settling_are_swept() {
     let mut live = job.writer(2);
     write(&mut *live, [1]);
     assert_eq!(job.sweep(2, "another run"), Vec::<String>::new());
-    assert_eq!(job.sweep(2, ""), [".pending-1-0-1"]);
+    assert_eq!(job.sweep(2, ""), ["totals/.pending-1-0-1"]);
     assert_eq!(job.sweep(2, ""), Vec::<String>::new());
     precommit(&mut *live, 2);
     live.commit(CheckpointId(2)).unwrap();

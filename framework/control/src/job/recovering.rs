@@ -82,11 +82,12 @@ impl<S> JobMaster<S> {
             return;
         }
         recovery.restore = restored.as_ref().map(|restored| restored.checkpoint);
-        let settlement = recovery.settlement.clone();
         self.sweeps.begin(now, sweep_for);
         self.checkpoints.on_restored(recovery.restore);
         match restored {
-            Some(restored) if restored.is_final => self.close(now, JobStatus::Finished, None, settlement),
+            Some(restored) if restored.is_final => {
+                self.close(now, JobStatus::Finished, None, Settlement::done(self.generation));
+            }
             Some(restored) => self.restore_sources(restored.sources, out),
             None => self.restore_sources(Default::default(), out),
         }
