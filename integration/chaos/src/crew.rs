@@ -18,6 +18,9 @@ use crate::error::Result;
 pub(crate) const TASK_MANAGERS: usize = 3;
 const PARALLELISM: usize = 2;
 
+/// Their logs tell when what happened.
+const LOG: [&str; 2] = ["--set", "log=info"];
+
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Exit code of a job that was asked to end.
@@ -94,7 +97,7 @@ impl Crew {
         let (listen, directory) = (self.address.to_string(), &self.directory);
         let checkpoints = format!("file://{}", directory.join("checkpoints").display());
         let fixed = ["--role", "jobmanager", "--listen", &listen, "--checkpoint-dir", &checkpoints];
-        let arguments = fixed.into_iter().chain(self.arguments.iter().map(String::as_str));
+        let arguments = fixed.into_iter().chain(LOG).chain(self.arguments.iter().map(String::as_str));
         self.said.follow(directory.join(format!("{name}.err")));
         self.jobmanager = Some(JobProcess::start(&self.binary, directory, name, arguments)?);
         Ok(())
@@ -107,6 +110,7 @@ impl Crew {
             let name = format!("taskmanager-{}", self.started);
             let address = self.address.to_string();
             let arguments = ["--role", "taskmanager", "--jobmanager", &address];
+            let arguments = arguments.into_iter().chain(LOG);
             self.taskmanagers.push(JobProcess::start(&self.binary, &self.directory, name, arguments)?);
         }
         Ok(())

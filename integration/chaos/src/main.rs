@@ -13,11 +13,12 @@ mod error;
 mod feed;
 mod plan;
 mod run;
+mod standstill;
 mod storm;
 mod tail;
 mod verdict;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use ablation::Ablation;
 use clap::Parser;
@@ -46,13 +47,17 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
 
-    /// Time between checkpoints
-    #[arg(long, value_name = "DURATION", default_value = "250ms")]
-    checkpoint_interval: String,
+    /// Time between checkpoints [default: 250ms; without quarantine 40ms, so that most kills interrupt one]
+    #[arg(long, value_name = "DURATION")]
+    checkpoint_interval: Option<String>,
 
     /// Partitions of each topic
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
+
+    /// Run this card-alerts binary and build nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "without")]
+    binary: Option<PathBuf>,
 
     /// Keep what the processes and the broker wrote, and say where
     #[arg(long)]

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     feed::{Fed, Feed},
     plan::Plan,
+    standstill::Standstill,
     storm::Storm,
     tail::Tail,
     verdict::{Verdict, compare},
@@ -35,11 +36,13 @@ const END_PATIENCE: Duration = Duration::from_secs(60);
 /// Runs a storm.
 pub(crate) fn run(arguments: &Arguments) -> Result<Verdict> {
     Ablation::check(arguments.without)?;
-    step("building card-alerts (release)");
-    let package = env!("CARGO_PKG_NAME");
-    let job = match arguments.without {
-        Some(_) => job::release_with(package, "ablation")?,
-        None => job::release(package)?,
+    let job = match (&arguments.binary, arguments.without) {
+        (Some(binary), _) => binary.clone(),
+        (None, without) => {
+            step("building card-alerts (release)");
+            let package = env!("CARGO_PKG_NAME");
+            without.map_or_else(|| job::release(package), |_| job::release_with(package, "ablation"))?
+        }
     };
     let libraries = match availability() {
         KafkaAvailability::Available(libraries) => libraries,
@@ -82,7 +85,7 @@ fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory
         Plan::new(arguments.seed, arguments.without).only(&arguments.only),
     );
 
-    let fed = weather(arguments, &mut storm, feed, &tail)?;
+    let (fed, standstill) = weather(arguments, &mut storm, feed, &tail)?;
     let (tally, lost_reported) = (storm.tally.clone(), storm.lost_reported);
     let is_stopped = storm.is_stopped;
     let is_ended = !is_stopped && end(&mut crew)?;
@@ -96,6 +99,7 @@ fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory
         records: fed.records,
         checkpoints: crew.checkpoints(),
         recoveries: crew.deployments().saturating_sub(1),
+        standstill,
         tally,
         missing: comparison.missing(),
         duplicated: comparison.duplicated(),
@@ -117,16 +121,24 @@ fn copy(job: &Path, directory: &Path) -> Result<PathBuf> {
 
 fn job_arguments(arguments: &Arguments, topics: &Topics) -> Vec<String> {
     let (brokers, prefix) = (topics.bootstrap(), topics.prefix());
-    let flags = ["--brokers", brokers, "--prefix", prefix];
-    let flags = flags.into_iter().chain(["--checkpoint-interval", &arguments.checkpoint_interval]);
+    let interval = if arguments.without == Some(Ablation::Quarantine) { "40ms" } else { "250ms" };
+    let interval = arguments.checkpoint_interval.as_deref().unwrap_or(interval);
+    let flags = ["--brokers", brokers, "--prefix", prefix, "--checkpoint-interval", interval];
     settings().into_iter().chain(flags.map(str::to_owned)).collect()
 }
 
 /// The storm and what follows it, until all totals are there or never will be.
-fn weather(arguments: &Arguments, storm: &mut Storm<'_>, feed: Feed, tail: &Tail) -> Result<Fed> {
+fn weather(
+    arguments: &Arguments,
+    storm: &mut Storm<'_>,
+    feed: Feed,
+    tail: &Tail,
+) -> Result<(Fed, Standstill)> {
     step(&format!("the storm rages for {} s", arguments.seconds));
-    let mut meter = Meter::default();
-    storm.rage(|elapsed| {
+    let (mut meter, mut standstill) = (Meter::default(), Standstill::default());
+    storm.rage(|storm| {
+        let elapsed = storm.elapsed();
+        standstill.observe(elapsed, tail.records(), storm.is_disturbed());
         meter.show(elapsed, || {
             format!("fed {}, committed {}, faults {}", feed.sent(), tail.records(), tail.faults())
         });
@@ -138,14 +150,10 @@ fn weather(arguments: &Arguments, storm: &mut Storm<'_>, feed: Feed, tail: &Tail
     storm.calm_down()?;
     let fed = feed.finish()?;
 
-    let (mut meter, mut progress) = (Meter::default(), (0, Duration::ZERO));
-    storm.watch_over(|elapsed| {
+    storm.watch_over(|storm| {
         let records = tail.records();
-        meter.show(elapsed, || format!("committed {records} of {}", fed.records));
-        if records != progress.0 {
-            progress = (records, elapsed);
-        }
-        let quiet = elapsed.saturating_sub(progress.1);
+        let quiet = standstill.observe(storm.elapsed(), records, storm.is_disturbed());
+        meter.show(storm.elapsed(), || format!("committed {records} of {}", fed.records));
         // Where records were lost the number is never reached, and where some were repeated too early.
         let is_complete = records >= fed.records || tail.faults() > 0 && quiet > SETTLING_TIME * 3;
         is_complete || quiet > STANDSTILL_MAX
@@ -153,8 +161,9 @@ fn weather(arguments: &Arguments, storm: &mut Storm<'_>, feed: Feed, tail: &Tail
     if tail.records() < fed.records {
         step(&format!("the job gets no further: {} of {} totals", tail.records(), fed.records));
     }
-    storm.watch_over(|elapsed| elapsed > SETTLING_TIME)?;
-    Ok(fed)
+    let complete = storm.elapsed();
+    storm.watch_over(|storm| storm.elapsed() - complete > SETTLING_TIME)?;
+    Ok((fed, standstill))
 }
 
 /// Asks the job to end; whether it does so as it should.

@@ -42,6 +42,7 @@ pub(crate) struct Storm<'a> {
     /// The strike that waits for a checkpoint, how many there were, and since when.
     waiting: Option<(Strike, u64, Duration)>,
     is_broker_away: bool,
+    is_broker_starting: bool,
     inspected: Duration,
     pub(crate) tally: Tally,
     /// Records that the job has reported as lost.
@@ -71,6 +72,7 @@ impl<'a> Storm<'a> {
             agenda: vec![(Duration::ZERO, Step::Next)],
             waiting: None,
             is_broker_away: false,
+            is_broker_starting: false,
             inspected: Duration::ZERO,
             tally: Tally::default(),
             lost_reported: 0,
@@ -79,12 +81,23 @@ impl<'a> Storm<'a> {
     }
 
     /// Rages until `is_over`, which is asked often, or the job has stopped for good.
-    pub(crate) fn rage(&mut self, mut is_over: impl FnMut(Duration) -> bool) -> Result<()> {
-        while !is_over(self.watch.elapsed()) && !self.is_stopped {
+    pub(crate) fn rage(&mut self, mut is_over: impl FnMut(&Self) -> bool) -> Result<()> {
+        while !is_over(self) && !self.is_stopped {
             self.step()?;
             pause(if self.waiting.is_some() { STEP_IN_WAIT } else { STEP });
         }
         Ok(())
+    }
+
+    /// Time since the storm began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.watch.elapsed()
+    }
+
+    /// Whether somebody is away or frozen.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        let is_undoing = |step: &Step| !matches!(step, Step::Next | Step::Strike(_));
+        self.is_broker_starting || self.agenda.iter().any(|(_, step)| is_undoing(step))
     }
 
     /// Ends all faults: everybody runs, and the broker serves.
@@ -98,14 +111,13 @@ impl<'a> Storm<'a> {
         }
         self.broker.thaw()?;
         self.broker.wait_until_ready()?;
+        self.is_broker_starting = false;
         self.look_after()
     }
 
     /// Sees to it that everybody runs, until `is_over`.
-    pub(crate) fn watch_over(&mut self, mut is_over: impl FnMut(Duration) -> bool) -> Result<()> {
-        self.agenda.clear();
-        let watch = Stopwatch::start();
-        while !is_over(watch.elapsed()) && !self.is_stopped {
+    pub(crate) fn watch_over(&mut self, mut is_over: impl FnMut(&Self) -> bool) -> Result<()> {
+        while !is_over(self) && !self.is_stopped {
             self.inspect()?;
             self.do_what_is_due()?;
             pause(INSPECTION_INTERVAL);
@@ -174,7 +186,7 @@ impl<'a> Storm<'a> {
             Step::FillUp => self.crew.fill_up(),
             Step::StartJobManager => self.crew.start_jobmanager(),
             Step::StartBroker => {
-                self.is_broker_away = false;
+                (self.is_broker_away, self.is_broker_starting) = (false, true);
                 Ok(self.broker.relaunch()?)
             }
             Step::ThawBroker => Ok(self.broker.thaw()?),
@@ -233,6 +245,7 @@ impl<'a> Storm<'a> {
                 }
             }
         }
+        eprintln!("chaos:   {:>6.1} s: {}", self.elapsed().as_secs_f64(), strike.fault.name());
         *self.tally.faults.entry(strike.fault.name()).or_default() += 1;
         self.after(Duration::ZERO, Step::Next);
         Ok(())
@@ -240,6 +253,7 @@ impl<'a> Storm<'a> {
 
     /// Whoever ended without being killed is started again, as by a supervisor; but not a job that has lost output.
     fn inspect(&mut self) -> Result<()> {
+        self.is_broker_starting &= !self.broker.has_started();
         let known = self.crew.surprises.len();
         let ended = self.crew.look_for_ended()?;
         for surprise in &self.crew.surprises[known..] {

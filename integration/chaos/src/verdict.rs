@@ -6,7 +6,7 @@ use flott_cards::{
 };
 use serde_json::{Value, json};
 
-use crate::{ablation::Ablation, error::Result, feed::Fed, storm::Tally};
+use crate::{ablation::Ablation, error::Result, feed::Fed, standstill::Standstill, storm::Tally};
 
 /// Everything that is said on the last line.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Verdict {
     pub(crate) records: u64,
     pub(crate) checkpoints: u64,
     pub(crate) recoveries: u64,
+    pub(crate) standstill: Standstill,
     pub(crate) tally: Tally,
     pub(crate) missing: u64,
     pub(crate) duplicated: u64,
@@ -46,6 +47,7 @@ impl Verdict {
             "lost_reported": self.lost_reported,
             "wrong": self.wrong,
             "checkpoints": self.checkpoints,
+            "standstill_max": tenths(self.standstill.longest().as_secs_f64()),
             "faults": self.tally.faults.values().sum::<u64>(),
             "faults_by_kind": self.tally.faults,
             "faults_after_completion": self.tally.in_window,
@@ -53,9 +55,13 @@ impl Verdict {
             "ended_in_order": self.is_ended,
             "seed": self.seed,
             "without": self.without.map(Ablation::name),
-            "seconds": (self.seconds * 10.0).round() / 10.0,
+            "seconds": tenths(self.seconds),
         })
     }
+}
+
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
 }
 
 /// Compares what readers see with what they should, but for windows that are still open.

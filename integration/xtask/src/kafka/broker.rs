@@ -117,6 +117,11 @@ impl KafkaBroker {
         Ok(())
     }
 
+    /// Whether the run that was started last has said that it has started. Does not wait.
+    pub fn has_started(&self) -> bool {
+        self.server.has_started(&self.settings.directory)
+    }
+
     /// Waits until the run that was started last serves.
     pub fn wait_until_ready(&mut self) -> Result<()> {
         self.server.wait_until_ready(&self.settings.directory, self.port, &mut |_| {})

@@ -86,6 +86,10 @@ impl Server {
         matches!(self.java.try_wait(), Ok(None))
     }
 
+    pub(super) fn has_started(&self, home: &Path) -> bool {
+        log_since(home, self.log_start).contains(STARTED)
+    }
+
     /// Waits until the broker says that it has started and answers on its port. `progress` is told once a second
     /// how long that has been.
     pub(super) fn wait_until_ready(
@@ -100,7 +104,7 @@ impl Server {
             if !self.is_running() {
                 return Err(failure("the broker ended while starting", home, self.log_start));
             }
-            if log_since(home, self.log_start).contains(STARTED) && answers(port) {
+            if self.has_started(home) && answers(port) {
                 return Ok(());
             }
             let elapsed = watch.elapsed();
