@@ -31,6 +31,13 @@ fn check(workload: &str, rows: usize) {
     }
 }
 
+fn has_kafka() -> bool {
+    xtask::kafka::availability()
+        .libraries()
+        .inspect_err(|reason| eprintln!("skipped, for want of a Kafka: {reason}"))
+        .is_ok()
+}
+
 #[test]
 fn the_stateless_workload_runs() {
     check("W1", 1);
@@ -49,4 +56,23 @@ fn the_windowed_count_runs() {
 #[test]
 fn two_processes_run() {
     check("W4", 1);
+}
+
+#[test]
+fn kafka_runs() {
+    if has_kafka() {
+        check("kafka", 1);
+    }
+}
+
+#[test]
+fn card_alerts_runs() {
+    if has_kafka() {
+        check("card-alerts", 1);
+    }
+}
+
+#[test]
+fn the_footprint_is_measured() {
+    assert!(bench("footprint").is_empty());
 }

@@ -414,6 +414,15 @@ fn a_truncated_snapshot_makes_it_fall_back_with_a_guard() {
 }
 
 #[test]
+fn a_corrupt_manifest_makes_it_fall_back_with_a_guard() {
+    falls_back_with_a_guard(|checkpoint| {
+        let path = &files(checkpoint, "json")[0];
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(path, text.replacen('0', "1", 1)).unwrap();
+    });
+}
+
+#[test]
 fn a_job_without_any_readable_checkpoint_stops_for_a_person() {
     let scene = Scene::new(PAYMENTS);
     stopped_midway(&scene);
