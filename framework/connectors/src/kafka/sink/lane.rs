@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result};
+use flott_core::{Clock, Error, ErrorKind, MonotonicTime, Result, SystemClock};
 use rdkafka::{
     ClientConfig, ClientContext, Message,
     error::KafkaError,
@@ -29,6 +29,10 @@ const BATCH_RECORDS: usize = 4096;
 /// How long a draining thread sleeps between two looks at what was delivered. It does not sleep in rdkafka: that takes
 /// whole milliseconds only and spins for the rest, on a core that the broker may need.
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a drain waits without any delivery. A producer that was told of no broker at all asks none of them ever again,
+/// also when all are back; a new one, after a restart of the task, finds them.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Lane {
     producer: BatchProducer<Deliveries>,
@@ -166,10 +170,16 @@ impl Lane {
 
     /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
     pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
+        let mut patience = Patience::new(DELIVERY_PATIENCE, SystemClock.now());
         loop {
             self.send(outbox)?;
-            if outbox.is_empty() && self.client().in_flight_count() == 0 {
+            let left = (outbox.unsent(), self.client().in_flight_count());
+            if left == (0, 0) {
                 return self.check();
+            }
+            if patience.is_over(left, SystemClock.now()) {
+                let text = format!("{}: nothing was delivered for {DELIVERY_PATIENCE:?}", self.what());
+                return Err(Error::transient(text));
             }
             self.poll()?;
             std::thread::park_timeout(DRAIN_PAUSE);
@@ -205,6 +215,29 @@ impl Lane {
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits as long as something changes.
+#[derive(Debug)]
+struct Patience<T> {
+    limit: Duration,
+    seen: Option<T>,
+    since: MonotonicTime,
+}
+
+impl<T: PartialEq> Patience<T> {
+    fn new(limit: Duration, now: MonotonicTime) -> Self {
+        Self { limit, seen: None, since: now }
+    }
+
+    /// Whether what is seen now has been the same for too long.
+    fn is_over(&mut self, seen: T, now: MonotonicTime) -> bool {
+        let seen = Some(seen);
+        if self.seen != seen {
+            (self.seen, self.since) = (seen, now);
+        }
+        now.since(self.since) >= self.limit
     }
 }
 
@@ -278,6 +311,15 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_ends_when_nothing_changes_for_too_long() {
+        let at = |seconds| MonotonicTime::from_start(Duration::from_secs(seconds));
+        let mut patience = Patience::new(Duration::from_secs(10), at(0));
+        assert!(!patience.is_over(3, at(9)) && !patience.is_over(2, at(18)) && !patience.is_over(2, at(27)));
+        assert!(patience.is_over(2, at(28)));
+        assert!(!patience.is_over(1, at(29)));
+    }
 
     #[test]
     fn a_request_is_as_large_as_the_settings_allow() {

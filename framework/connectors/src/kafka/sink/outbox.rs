@@ -45,7 +45,12 @@ impl Entry {
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.sent == self.entries.len()
+        self.unsent() == 0
+    }
+
+    /// Entries that the producer has not taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.entries.len() - self.sent
     }
 
     pub(super) fn bytes(&self) -> usize {
