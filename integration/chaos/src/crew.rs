@@ -125,8 +125,11 @@ impl Crew {
         }
     }
 
-    /// SIGKILL of all TaskManagers.
+    /// SIGKILL of all TaskManagers at one moment: the last one does nothing more while the first one is buried.
     pub(crate) fn kill_taskmanagers(&mut self) {
+        for taskmanager in &self.taskmanagers {
+            let _ = taskmanager.freeze();
+        }
         self.taskmanagers.iter_mut().for_each(JobProcess::kill9);
         self.taskmanagers.clear();
     }

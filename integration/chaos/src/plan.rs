@@ -130,8 +130,8 @@ impl Plan {
     /// Kills the one who commits, in the moment in which it does.
     fn strike_without_settle(&mut self) -> Strike {
         let random = &mut self.random;
-        let pause = random.duration_ms(1_500, 2_500);
-        let moment = Moment::AfterCheckpoint(random.duration_us(0, 3_000));
+        let pause = random.duration_ms(500, 1_500);
+        let moment = Moment::AfterCheckpoint(random.duration_us(0, 2_000));
         let fault = Fault::KillTaskManagers { away: random.duration_ms(0, 200) };
         Strike { pause, moment, fault, victim: 0 }
     }
@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn a_storm_without_settle_strikes_right_after_checkpoints() {
-        let is_right_after = |strike: &Strike| matches!(strike.moment, Moment::AfterCheckpoint(delay) if delay < Duration::from_millis(3));
+        let soon = Duration::from_millis(2);
+        let is_right_after =
+            |strike: &Strike| matches!(strike.moment, Moment::AfterCheckpoint(delay) if delay < soon);
         assert!(strikes(1, Some(Ablation::Settle)).iter().all(is_right_after));
     }
 }
