@@ -3,6 +3,7 @@
 
 use std::{
     ffi::{CString, c_void},
+    mem::ManuallyDrop,
     ptr, slice,
 };
 
@@ -20,9 +21,10 @@ use rdkafka::{
 /// Messages of one call.
 const MESSAGES_MAX: usize = 4096;
 
-/// Reads the partitions of a topic. Its handles live as long as the process.
+/// Reads the partitions of a topic. Its handles live as long as the process: to close a client that still has some would
+/// take for ever.
 pub(super) struct BatchConsumer {
-    _client: BaseConsumer,
+    _client: ManuallyDrop<BaseConsumer>,
     queue: *mut rd_kafka_queue_t,
     messages: Vec<*mut rd_kafka_message_t>,
 }
@@ -51,7 +53,7 @@ impl BatchConsumer {
             }
             queue
         };
-        Self { _client: client, queue, messages: vec![ptr::null_mut(); MESSAGES_MAX] }
+        Self { _client: ManuallyDrop::new(client), queue, messages: vec![ptr::null_mut(); MESSAGES_MAX] }
     }
 
     /// Visits what has been fetched; waits a little for the first message.
