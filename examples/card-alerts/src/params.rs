@@ -37,6 +37,10 @@ pub(crate) struct Params {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(crate) generate: u64,
 
+    /// Embedded: generate at most so many payments a second [default: as many as it can]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+
     /// Embedded: another seed gives other payments
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -10,7 +10,10 @@ pub(crate) fn payments(job: &mut Job, params: &Params) -> SourceStream<Payment> 
     if params.embedded {
         let generator = PaymentGenerator::new(params.seed);
         // Of several splits, one could overtake the other and change the order of a card's payments.
-        let source = GenerateSource::bounded(params.generate, move |n| generator.payment(n)).splits(1);
+        let mut source = GenerateSource::bounded(params.generate, move |n| generator.payment(n)).splits(1);
+        if let Some(rate) = params.rate {
+            source = source.rate(rate.into());
+        }
         return job.source("payments", source);
     }
     let mut source = KafkaSource::json(&params.brokers, format!("{}payments", params.prefix))

@@ -19,6 +19,9 @@ use flott_cards::{
 
 const SEED: u64 = 7;
 
+/// Payments a second at most: the job takes long enough to be hurt in the middle, however fast the machine is.
+const RATE: &str = "1000000";
+
 /// A directory in which processes of `card-alerts` run without Kafka, and the answers that they should give.
 pub struct Scene {
     directory: KeepsWhatWasSaid,
@@ -86,7 +89,8 @@ impl Scene {
     pub fn arguments(&self) -> Vec<String> {
         let (payments, seed) = (self.payments.to_string(), SEED.to_string());
         let output = self.output().display().to_string();
-        let parameters = ["--embedded", "--generate", &payments, "--seed", &seed, "--output", &output];
+        let parameters =
+            ["--embedded", "--generate", &payments, "--seed", &seed, "--rate", RATE, "--output", &output];
         self.settings.iter().cloned().chain(parameters.map(str::to_owned)).collect()
     }
 
