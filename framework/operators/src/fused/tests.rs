@@ -67,7 +67,7 @@ fn a_failure_names_the_operator_and_stops_the_closures() {
         for time in [NONE, 5] {
             let mut harness = OperatorHarness::new(FusedOperator::new(transform.clone())).unwrap();
             let error = harness.records((1..6).map(|n| (n, time))).unwrap_err();
-            assert_eq!(error.to_string(), "operator \"tested\": three");
+            assert_eq!(error.to_string(), "operator \"tested\", subtask 0: three");
         }
     }
     let at_most_three = |n: &u64| assert!(*n < 3, "not called after a failure");
