@@ -224,6 +224,19 @@ fn a_second_job_is_refused_also_before_the_first_has_committed_anything() {
 }
 
 #[test]
+fn a_second_job_is_refused_beside_the_first_and_after_it() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "second").feed(PAYMENTS);
+    let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
+    said(cluster.jobmanager(), "checkpoint 2 complete");
+    is_refused(&stage, "beside", 4, "is already committed and would be written again");
+    finish(&stage, &mut cluster);
+    assert_eq!(cluster.restarts(), Some(0));
+    is_refused(&stage, "after", 4, "is already committed and would be written again");
+    stage.assert_right();
+}
+
+#[test]
 fn an_undecodable_record_fails_the_job_and_is_named() {
     let Some(bootstrap) = shared_broker() else { return };
     let stage = Stage::new(bootstrap, "poison").feed(1_000);

@@ -254,11 +254,13 @@ fn help_shows_the_jobs_own_words_and_parameters() {
 #[test]
 fn user_code_that_panics_or_fails_ends_the_job_and_is_named() {
     let scene = Scene::new(1);
-    for (flag, why) in [("--panic-at", "told to panic"), ("--fail-at", "told to fail")] {
+    for (flag, why) in
+        [("--panic-at", "troubles.rs:"), ("--panic-at", "told to panic"), ("--fail-at", "told to fail")]
+    {
         let flags = [flag, "500", "--set", "restart_attempts=2", "--set", "restart_initial_delay=10ms"];
         let mut process = troubles(&scene, &flags);
         let text = wait_for_code(&mut process, 1);
-        assert!(text.contains(why) && text.contains("trouble"), "{text}");
+        assert!(text.contains(why) && text.contains("operator \"trouble\", subtask 0"), "{text}");
         assert!(text.contains("failed after") && text.contains("2 restarts"), "{text}");
     }
 }
