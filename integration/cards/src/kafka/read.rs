@@ -8,6 +8,8 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
+use xtask::clock::{Stopwatch, pause};
+
 use super::topics::{Topics, partitions};
 use crate::{
     answers::{Answers, Output},
@@ -17,6 +19,10 @@ use crate::{
 
 /// A broker that says nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the markers of a commit may take.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Reads a topic from its beginning to the end that a `read_committed` reader sees. Records of a partition come in
 /// order.
@@ -69,6 +75,28 @@ fn is_passing(code: rdkafka::types::RDKafkaErrorCode) -> bool {
     matches!(code, AllBrokersDown | BrokerTransportFailure | OperationTimedOut)
 }
 
+/// Waits until readers see what is committed: a commit is answered when it is decided, and its markers reach the partitions
+/// a little later. A transaction that stays open is waited for in vain, and not for long.
+fn wait_until_visible(bootstrap: &str, topic: &str) -> Result<()> {
+    let consumer = |isolation: &str| -> Result<BaseConsumer> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("isolation.level", isolation);
+        config.create().trying(|| "cannot make a consumer".to_owned())
+    };
+    let (committed, written) = (consumer("read_committed")?, consumer("read_uncommitted")?);
+    let end = |consumer: &BaseConsumer, partition| {
+        let ends = consumer.fetch_watermarks(topic, partition, PATIENCE);
+        ends.map(|(_, end)| end).trying(|| format!("cannot look at {topic}"))
+    };
+    let watch = Stopwatch::start();
+    for partition in partitions(&written, topic)? {
+        while watch.elapsed() < VISIBLE_PATIENCE && end(&committed, partition)? < end(&written, partition)? {
+            pause(LOOK_EVERY);
+        }
+    }
+    Ok(())
+}
+
 /// Reads the job's committed answers, and checks that their keys are right.
 ///
 /// # Errors
@@ -76,6 +104,7 @@ fn is_passing(code: rdkafka::types::RDKafkaErrorCode) -> bool {
 pub fn read_answers(topics: &Topics) -> Result<Answers> {
     let mut answers = Answers::default();
     for output in Output::ALL {
+        wait_until_visible(topics.bootstrap(), &topics.output(output))?;
         read_topic(topics.bootstrap(), &topics.output(output), |message| {
             let key = answers.add(output, message.payload().unwrap_or_default())?;
             if message.key() == Some(key.to_string().as_bytes()) {
