@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use xtask::cache::checkout;
 
 /// Every crate of the product and the crates of the product it may use. The façade names what it composes.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -299,7 +300,7 @@ fn read_dependency(dependency: &Value) -> Dependency {
 /// Every Rust file of the checkout, also those that no target includes.
 fn source_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = vec![checkout().to_owned()];
+    let mut folders = vec![checkout()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
@@ -313,10 +314,6 @@ fn source_files() -> Vec<PathBuf> {
     }
     assert!(files.iter().any(|file| file.ends_with(file!())), "the walk does not even find this file");
     files
-}
-
-fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
 fn shown(path: &Path) -> String {

@@ -21,8 +21,13 @@ pub fn target_directory() -> PathBuf {
     }
 }
 
-/// The checkout this binary was built from.
-pub fn checkout() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).expect("this package lies two levels below the checkout")
+/// The checkout whose command or test this is.
+///
+/// Cargo says at run time which one that is: a target directory can be shared by several checkouts, and a binary that
+/// Cargo finds fresh in it may have been compiled in another one.
+pub fn checkout() -> PathBuf {
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = Path::new(&manifest);
+    let checkout = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    checkout.unwrap_or(package).to_owned()
 }
