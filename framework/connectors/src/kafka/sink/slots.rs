@@ -96,7 +96,17 @@ impl Slots {
 
     /// Whether [`Self::open`] would find a slot.
     pub(super) fn is_ready(&self) -> bool {
-        self.open.is_some() || !self.idle.is_empty()
+        self.open.is_some() || self.may_open()
+    }
+
+    /// The last slot is kept back while others are being committed. If it were used too, all of them could be committed
+    /// before the next barrier: none might be used again before that barrier, and it would wait behind records that wait
+    /// for a slot.
+    fn may_open(&self) -> bool {
+        let is_spare = |slot: &&Slot| matches!(slot.state, SlotState::Idle | SlotState::Starting);
+        let is_last = self.slots.len() == SLOTS_MAX && self.slots.iter().filter(is_spare).count() == 1;
+        let is_committing = |slot: &Slot| matches!(slot.state, SlotState::Committing(_));
+        !self.idle.is_empty() && !(is_last && self.slots.iter().any(is_committing))
     }
 
     /// The open slot.
@@ -106,7 +116,7 @@ impl Slots {
 
     /// The slot that takes records: the open one, else an idle one, which is open from now on.
     pub(super) fn open(&mut self, out: &mut Vec<Action>) -> Option<SlotIndex> {
-        if self.open.is_none() && !self.idle.is_empty() {
+        if self.open.is_none() && self.may_open() {
             let slot = self.idle.remove(0);
             self.slots[slot].state = SlotState::Open;
             self.open = Some(slot);

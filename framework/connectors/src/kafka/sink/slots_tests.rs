@@ -143,6 +143,34 @@ fn slots_are_added_ahead_of_need_and_not_without_end() {
     assert_eq!(complete(&mut slots, SLOTS_MAX as u64).len(), SLOTS_MAX);
 }
 
+#[test]
+fn the_last_slot_is_kept_for_a_barrier_that_frees_all_others() {
+    let mut slots = ready();
+    let mut barrier = 0;
+    // No commit succeeds for a long time.
+    while slots.is_ready() {
+        let mut actions = Vec::new();
+        slots.open(&mut actions).unwrap();
+        for action in actions {
+            if let Action::Start(slot) = action {
+                slots.on_started(slot);
+            }
+        }
+        barrier += 1;
+        slots.on_barrier(checkpoint(barrier));
+        complete(&mut slots, barrier);
+    }
+    assert_eq!(barrier, SLOTS_MAX as u64 - 1);
+    for slot in 0..SLOTS_MAX - 1 {
+        assert!(!slots.is_ready());
+        committed(&mut slots, slot, true);
+    }
+    open(&mut slots);
+    slots.on_barrier(checkpoint(barrier + 1));
+    complete(&mut slots, barrier + 1);
+    assert!(slots.is_ready());
+}
+
 /// A small generator, so that a failing seed can be repeated.
 struct Seeded(u64);
 
