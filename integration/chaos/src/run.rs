@@ -64,7 +64,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Verdict> {
 
 fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory: &Path) -> Result<Verdict> {
     step(&format!("starting Apache Kafka {VERSION}"));
-    let broker = BrokerSettings::new(directory.join("kafka"));
+    // So that it is back soon after it was killed.
+    let broker = BrokerSettings::new(directory.join("kafka")).property("broker.session.timeout.ms", "3000");
     let mut broker = KafkaBroker::start_with(libraries, broker)?;
     let topics = Topics::new(broker.bootstrap(), "storm-");
     topics.create(arguments.partitions)?;

@@ -14,8 +14,8 @@ pub use broker::KafkaBroker;
 pub use libraries::{KafkaAvailability, KafkaLibraries, availability};
 pub use settings::BrokerSettings;
 
-/// The version of Apache Kafka that is used.
-pub const VERSION: &str = "4.3.1";
+/// The version of Apache Kafka that is used: the newest before 4.3, see `framework/decisions/0009`.
+pub const VERSION: &str = "4.2.2";
 
 /// Environment variable by which `cargo xtask` tells a forwarded command where Kafka's jars are.
 ///
