@@ -118,12 +118,13 @@ pub struct SettleRequest {
     pub job: JobIdentity,
     /// The checkpoint that the job goes on from, if any.
     pub checkpoint: Option<CheckpointId>,
+    /// A newer checkpoint was completed but could not be read: its output may be there.
+    pub is_fallback: bool,
     /// The committables that this checkpoint lists for the sink.
     pub committables: Vec<Vec<u8>>,
     /// Generations in which attempts may have been deployed and that are not swept yet, with their parallelism.
     pub generations: Vec<(Generation, u32)>,
-    /// A newer checkpoint than this one may have been committed and was given up (it could not be read): output that
-    /// would be repeated is accepted.
+    /// Output that would be repeated is accepted.
     pub allow_repeated_output: bool,
     /// Output that is lost is reported and accepted.
     pub accept_lost_output: bool,
@@ -138,6 +139,8 @@ pub struct SettleReport {
     pub lost_records: u64,
     /// One line per lost transaction.
     pub lost: Vec<String>,
+    /// After how long the external system gives up what is not committed; none, if it never does.
+    pub transaction_timeout: Option<Duration>,
     /// For how long it is worth looking for what late zombies have opened since: see [`Settler::sweep`].
     pub sweep_for: Duration,
 }
@@ -203,11 +206,11 @@ pub trait Sink: Send + Sync + 'static {
     fn description(&self) -> String;
 
     /// Checks settings against the external system before the job starts, at the JobManager; may block.
-    /// `checkpoint_interval_ms` and `checkpoint_timeout_ms` bound how long a transaction stays open.
+    /// A transaction stays open for `checkpoint_interval_ms` at least.
     ///
     /// # Errors
     /// What is wrong, why, and what to do.
-    fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
+    fn check(&self, _checkpoint_interval_ms: u64) -> Result<()> {
         Ok(())
     }
 }

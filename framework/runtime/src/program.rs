@@ -109,7 +109,7 @@ pub trait OperatorFactory: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, why, and what to do.
-    fn check(&self, checkpoint_interval_ms: u64, checkpoint_timeout_ms: u64) -> Result<()>;
+    fn check(&self, checkpoint_interval_ms: u64) -> Result<()>;
 }
 
 /// Where one channel of an edge leads, seen from the sending subtask.

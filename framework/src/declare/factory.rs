@@ -101,7 +101,7 @@ impl<O: Operator + 'static, M: Fn() -> O + Send + Sync> OperatorFactory for Link
         Ok(None)
     }
 
-    fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
+    fn check(&self, _checkpoint_interval_ms: u64) -> Result<()> {
         Ok(())
     }
 }
@@ -144,8 +144,8 @@ impl<S: Sink> OperatorFactory for SinkFactory<S> {
         self.0.settler()
     }
 
-    fn check(&self, checkpoint_interval_ms: u64, checkpoint_timeout_ms: u64) -> Result<()> {
-        self.0.check(checkpoint_interval_ms, checkpoint_timeout_ms)
+    fn check(&self, checkpoint_interval_ms: u64) -> Result<()> {
+        self.0.check(checkpoint_interval_ms)
     }
 }
 
@@ -190,7 +190,7 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
         Ok(None)
     }
 
-    fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
+    fn check(&self, _checkpoint_interval_ms: u64) -> Result<()> {
         Ok(())
     }
 }

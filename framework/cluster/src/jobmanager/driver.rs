@@ -283,6 +283,7 @@ impl Driver {
         let Settled { manifest, reports, swept } = settled;
         self.report.on_settled(&reports);
         let sweep_for = reports.iter().map(|report| report.sweep_for).max().unwrap_or_default();
+        let transaction_timeout = reports.iter().filter_map(|report| report.transaction_timeout).min();
         let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
         match restored.transpose() {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
@@ -292,7 +293,7 @@ impl Driver {
                 self.restored = manifest;
                 // The last one may still be used by an attempt of this JobManager.
                 self.generations = self.generations.split_off(&swept);
-                self.feed(Fact::Settled { restored, sweep_for });
+                self.feed(Fact::Settled { restored, sweep_for, transaction_timeout });
             }
         }
     }

@@ -44,11 +44,11 @@ impl Settling {
 
     async fn settle(self, unreadable: &mut Vec<String>) -> Result<Settled> {
         let manifest = self.newest_readable(unreadable).await?.map(Arc::new);
-        let swept = self.generation;
+        let (swept, is_fallback) = (self.generation, !unreadable.is_empty());
         let settled = manifest.clone();
         let settling = move || {
             gather(for_each_sink(&self.program, |uid, factory| {
-                self.settle_sink(uid, factory, settled.as_deref())
+                self.settle_sink(uid, factory, settled.as_deref(), is_fallback)
             }))
         };
         let reports = spawn_blocking(settling).await;
@@ -84,21 +84,23 @@ impl Settling {
         uid: &OperatorUid,
         factory: &dyn OperatorFactory,
         manifest: Option<&Manifest>,
+        is_fallback: bool,
     ) -> Result<Option<SettleReport>> {
         if self.is_first {
             let millis = |duration: std::time::Duration| duration.as_millis().try_into().unwrap_or(u64::MAX);
-            let settings = &self.settings;
-            factory.check(millis(settings.checkpoint_interval), millis(settings.checkpoint_timeout))?;
+            factory.check(millis(self.settings.checkpoint_interval))?;
         }
+        let committables =
+            manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE));
         let Some(mut settler) = factory.settler()? else {
-            return Ok(None);
+            return if committables.is_empty() { Ok(None) } else { Err(nobody_settles(uid)) };
         };
         let request = SettleRequest {
             uid: uid.clone(),
             job: self.job.clone(),
             checkpoint: manifest.map(|manifest| manifest.checkpoint),
-            committables: manifest
-                .map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE)),
+            is_fallback,
+            committables,
             generations: self.generations.clone(),
             allow_repeated_output: self.settings.allow_repeated_output
                 || (self.is_again && manifest.is_none()),
@@ -106,6 +108,16 @@ impl Settling {
         };
         settler.settle(&request).map(Some)
     }
+}
+
+/// The sink wrote the checkpoint in another way than it would now.
+fn nobody_settles(uid: &OperatorUid) -> Error {
+    let text = format!(
+        "sink {uid}: the checkpoint lists output of it that is not committed yet, and as it is now it cannot commit it. Start \
+         the job once more as it was and stop it with SIGTERM: then everything is committed; or give the sink another uid \
+         to lose that output"
+    );
+    Error::new(ErrorKind::State, text)
 }
 
 /// All reports, or all failures as one. A failure that may heal comes first: when it has, all sinks are settled again, and

@@ -62,7 +62,7 @@ impl<T: Record> Sink for FileSink<T> {
         format!("files in {}", self.directory.display())
     }
 
-    fn check(&self, _checkpoint_interval_ms: u64, _checkpoint_timeout_ms: u64) -> Result<()> {
+    fn check(&self, _checkpoint_interval_ms: u64) -> Result<()> {
         // Sinks are checked beside each other, in several processes perhaps: each has a file of its own.
         let tried = fs::create_dir_all(&self.directory).and_then(|()| probe(&self.directory));
         tried.or_error(

@@ -57,6 +57,7 @@ impl Job {
             job: flott_core::JobIdentity::default(),
             uid: Self::uid(),
             checkpoint: checkpoint.map(CheckpointId),
+            is_fallback: false,
             committables,
             generations: vec![(Generation(0), 1)],
             allow_repeated_output: false,
@@ -190,16 +191,16 @@ fn a_directory_that_cannot_be_written_is_told_at_the_start() {
     let job = Job::new();
     let file = job.directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = FileSink::<u64>::json_lines(file.join("sub")).check(1000, 1000).unwrap_err();
+    let error = FileSink::<u64>::json_lines(file.join("sub")).check(1000).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Settings);
-    job.sink.check(1000, 1000).unwrap();
+    job.sink.check(1000).unwrap();
 }
 
 #[test]
 fn sinks_of_one_directory_can_be_checked_at_once() {
     let job = Job::new();
     std::thread::scope(|scope| {
-        let check = || (0..200).try_for_each(|_| job.sink.check(1_000, 1_000));
+        let check = || (0..200).try_for_each(|_| job.sink.check(1_000));
         let checks = [(); 4].map(|()| scope.spawn(check));
         checks.into_iter().for_each(|check| check.join().unwrap().unwrap());
     });

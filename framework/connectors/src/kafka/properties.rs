@@ -14,6 +14,9 @@ pub(super) struct Properties {
 /// As Kafka's own clients: librdkafka may put the next try off by 10 s after a broker was away for a while.
 pub(super) const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
 
+/// What a client would collect without end, since nobody asks for it.
+const NOT_SERVED: [Reserved; 1] = [("statistics.interval.ms", "nobody reads these statistics")];
+
 /// A property that is ours alone, with what to use instead.
 pub(super) type Reserved = (&'static str, &'static str);
 
@@ -42,7 +45,7 @@ impl Properties {
         fixed: &[(&str, &str)],
         reserved: &[Reserved],
     ) -> Result<ClientConfig> {
-        for (key, instead) in reserved {
+        for (key, instead) in reserved.iter().chain(&NOT_SERVED) {
             if self.given.contains_key(*key) {
                 let text = format!("Kafka property {key} cannot be set: {instead}");
                 return Err(Error::new(ErrorKind::Settings, text));

@@ -83,6 +83,7 @@ fn settle(
         job: flott_core::JobIdentity::default(),
         uid: OperatorUid::new("sink").unwrap(),
         checkpoint: checkpoint.map(CheckpointId),
+        is_fallback: false,
         committables,
         generations: generations.iter().map(|&generation| (Generation(generation), 1)).collect(),
         allow_repeated_output: false,
@@ -377,9 +378,9 @@ fn what_is_wrong_is_told_before_the_job_starts() {
     let brokers = kafka!();
     let topic = make_topic(brokers, "check", 1);
     for sink in [KafkaSink::<String>::utf8(brokers, &topic), exactly_once(brokers, &topic)] {
-        sink.check(1000, 600_000).unwrap();
+        sink.check(1000).unwrap();
     }
-    let refusal = |sink: KafkaSink<String>| sink.check(1000, 600_000).unwrap_err();
+    let refusal = |sink: KafkaSink<String>| sink.check(1000).unwrap_err();
     let missing = refusal(KafkaSink::utf8(brokers, "no-such-topic").exactly_once("p"));
     assert_eq!(missing.kind(), ErrorKind::Settings);
     assert!(missing.to_string().contains("no-such-topic"), "{missing}");
@@ -392,7 +393,7 @@ fn what_is_wrong_is_told_before_the_job_starts() {
 
 #[test]
 fn an_unreachable_broker_is_told_before_the_job_starts() {
-    let error = KafkaSink::<String>::utf8("127.0.0.1:1", "t").check(1000, 1000).unwrap_err();
+    let error = KafkaSink::<String>::utf8("127.0.0.1:1", "t").check(1000).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }

@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use flott_connectors::kafka::{
     client::{
-        KafkaClient, KafkaCode, OffsetAt, ProducerIdentity, RecordFate, TransactionDescription,
-        TransactionPhase,
+        KafkaClient, KafkaCode, ProducerIdentity, RecordFate, TransactionDescription, TransactionPhase,
     },
     settlement::{EndAnswer, MarkerOwner, MarkerReading},
 };
@@ -186,12 +185,19 @@ async fn metadata_offsets_and_broker_settings() {
     assert!(client.metadata(None).await.unwrap().topics.contains_key(&topic));
 
     let keys = BTreeSet::from([(topic.clone(), 0), (topic.clone(), 1)]);
-    let list = async |at| client.list_offsets(&keys, at).await.unwrap().into_values().collect::<Vec<_>>();
-    assert_eq!(list(OffsetAt::Earliest).await, [Some(0), Some(0)]);
-    assert_eq!(list(OffsetAt::Latest).await, [Some(5), Some(0)], "four records and a commit marker");
-    assert_eq!(list(OffsetAt::Timestamp(0)).await, [Some(0), None]);
-    assert_eq!(list(OffsetAt::Timestamp(i64::MAX)).await, [None, None]);
-    let missing = client.list_offsets(&BTreeSet::from([(topic, 9)]), OffsetAt::Latest).await.unwrap_err();
+    let ends = async || client.end_offsets(&keys).await.unwrap().into_values().collect::<Vec<_>>();
+    // A commit is answered when it is decided; its marker comes a little later.
+    let reach = async |end| {
+        while ends().await != [end, 0] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    reach(5).await;
+    slot.write("n", 2);
+    assert_eq!(ends().await, [5, 0], "what is open is not there yet");
+    slot.commit();
+    reach(8).await;
+    let missing = client.end_offsets(&BTreeSet::from([(topic, 9)])).await.unwrap_err();
     assert!(missing.to_string().contains("UNKNOWN_TOPIC_OR_PARTITION"), "{missing}");
 
     assert_eq!(client.transaction_timeout_max().await.unwrap(), Some(15 * MINUTE));

@@ -125,7 +125,6 @@ pub(crate) async fn committable(
         cluster_id: client.cluster_id().await.unwrap(),
         marker_topic: topic.into(),
         records: vec![records],
-        evidence: None,
     }
 }
 

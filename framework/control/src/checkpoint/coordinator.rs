@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use flott_core::{AttemptId, CheckpointId, MonotonicTime};
 
@@ -12,6 +15,8 @@ use crate::TaskId;
 #[derive(Debug)]
 pub struct CheckpointCoordinator<S> {
     settings: CheckpointSettings,
+    /// How long a checkpoint may take.
+    timeout: Duration,
     tasks: BTreeSet<TaskId>,
     last_id: CheckpointId,
     completed: CompletedCheckpoints,
@@ -33,7 +38,19 @@ impl<S> CheckpointCoordinator<S> {
         let completed = CompletedCheckpoints::new(settings.retained, completed);
         let last_id = completed.latest().map_or(last_id, |latest| latest.max(last_id));
         let pending = BTreeMap::new();
-        Self { settings, tasks, last_id, completed, pending, failures_in_a_row: 0, running: None }
+        let timeout = settings.timeout;
+        Self { settings, timeout, tasks, last_id, completed, pending, failures_in_a_row: 0, running: None }
+    }
+
+    /// What sinks write is lost if it is not committed within `transaction_timeout`. So that no checkpoint completes which
+    /// lists such output, it may not take so long.
+    ///
+    /// A transaction begins when its sink has passed a barrier, at the latest when that checkpoint's time is over. The next
+    /// one is triggered an interval after it, or a pause after its end, and may take as long again.
+    pub fn limit_timeout(&mut self, transaction_timeout: Option<Duration>) {
+        let between = self.settings.interval + self.settings.min_pause;
+        let limit = transaction_timeout.map(|timeout| timeout.saturating_sub(between) / 2);
+        self.timeout = limit.map_or(self.settings.timeout, |limit| limit.min(self.settings.timeout));
     }
 
     /// Every task of `attempt` runs: checkpoints begin.
@@ -177,9 +194,11 @@ impl<S> CheckpointCoordinator<S> {
         let is_expired = |pending: &Pending<S>| pending.deadline().is_some_and(|deadline| deadline <= now);
         let expired: Vec<_> =
             self.pending.iter().filter(|(_, pending)| is_expired(pending)).map(|(&id, _)| id).collect();
-        let timeout_ms = self.settings.timeout.as_millis();
+        let timeout_ms = self.timeout.as_millis();
+        let is_limited = self.timeout < self.settings.timeout;
+        let why = if is_limited { ", for which the transactions of a sink leave time" } else { "" };
         for checkpoint in expired {
-            self.fail(now, checkpoint, format!("it did not complete within {timeout_ms} ms"), out);
+            self.fail(now, checkpoint, format!("it did not complete within {timeout_ms} ms{why}"), out);
         }
         self.trigger_if_due(now, out);
     }
@@ -208,7 +227,7 @@ impl<S> CheckpointCoordinator<S> {
         let (attempt, kind) = (run.attempt, run.kind());
         self.last_id = self.last_id.next();
         let checkpoint = self.last_id;
-        self.pending.insert(checkpoint, Pending::new(attempt, kind, now + self.settings.timeout));
+        self.pending.insert(checkpoint, Pending::new(attempt, kind, now + self.timeout));
         out.push(CheckpointAction::Trigger { attempt, checkpoint, kind });
     }
 

@@ -193,6 +193,17 @@ fn a_checkpoint_times_out() {
 }
 
 #[test]
+fn a_checkpoint_ends_before_the_transactions_it_lists() {
+    let mut coordinator = running();
+    coordinator.limit_timeout(Some(Duration::from_secs(15)));
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    assert_eq!(acts(|out| coordinator.on_deadline(at(7999), out)), []);
+    let actions = acts(|out| coordinator.on_deadline(at(8000), out));
+    let why = "it did not complete within 7000 ms, for which the transactions of a sink leave time";
+    assert_eq!(actions, [abort(11, why), trigger(12, CheckpointKind::Periodic)]);
+}
+
+#[test]
 fn a_conflict_deposes() {
     let mut coordinator = running();
     acts(|out| coordinator.on_deadline(at(1000), out));

@@ -175,11 +175,12 @@ impl<S> JobMaster<S> {
         if let State::Closing(closing) = &mut self.state {
             let (result, mut failure) = (closing.result, closing.failure.take());
             if !is_settled {
-                failure.get_or_insert_with(|| {
-                    let message =
-                        "the output of the last checkpoint could not be settled in time; start the job again";
-                    Failure::new(ErrorKind::Unreachable, message)
-                });
+                let message =
+                    "the output of the last checkpoint could not be settled in time; start the job again";
+                match &mut failure {
+                    Some(failure) => failure.message += &format!("\nAlso, {message}"),
+                    None => failure = Some(Failure::new(ErrorKind::Unreachable, message)),
+                }
             }
             self.finish(result, failure, out);
         }

@@ -45,8 +45,13 @@ pub enum Fact<S> {
     /// Answer to `RaiseGeneration`: the store could not be written. A conflict is reported as `Deposed`.
     GenerationNotRaised { failure: Failure },
     /// Answer to `Settle`: everything the checkpoint lists is committed or known to be, all older ids are fenced. None:
-    /// there is no checkpoint to restore. For `sweep_for` late zombies may still open what is worth a sweep.
-    Settled { restored: Option<RestoredCheckpoint>, sweep_for: Duration },
+    /// there is no checkpoint to restore. For `sweep_for` late zombies may still open what is worth a sweep. Output that
+    /// is not committed within `transaction_timeout` will be lost.
+    Settled {
+        restored: Option<RestoredCheckpoint>,
+        sweep_for: Duration,
+        transaction_timeout: Option<Duration>,
+    },
     /// Answer to `Settle`. The kind says whether trying again can help.
     SettleFailed { failure: Failure },
 

@@ -215,7 +215,10 @@ impl<S> JobMaster<S> {
             Fact::Committed { attempt, checkpoint, task } => self.on_committed(attempt, checkpoint, task),
             Fact::GenerationRaised { generation } => self.on_generation_raised(generation),
             Fact::GenerationNotRaised { failure } => self.on_generation_not_raised(now, failure, out),
-            Fact::Settled { restored, sweep_for } => self.on_settled(now, restored, sweep_for, out),
+            Fact::Settled { restored, sweep_for, transaction_timeout } => {
+                self.checkpoints.limit_timeout(transaction_timeout);
+                self.on_settled(now, restored, sweep_for, out);
+            }
             Fact::SettleFailed { failure } => self.on_settle_failed(now, failure, out),
             Fact::Swept => self.sweeps.on_swept(),
             Fact::SplitsDiscovered { vertex, splits } => self.on_splits_discovered(vertex, splits, out),

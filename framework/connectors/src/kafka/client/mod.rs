@@ -23,7 +23,7 @@ mod transactions;
 pub use code::KafkaCode;
 pub use kafka_client::KafkaClient;
 pub use metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
-pub use offsets::{CommittedOffset, OffsetAt};
+pub use offsets::CommittedOffset;
 pub use record_fate::RecordFate;
 pub use settings::{BrokerAddress, ClientSettings, Secret};
 pub use transactions::{ListedTransaction, ProducerIdentity, TransactionDescription, TransactionPhase};

@@ -1,4 +1,4 @@
-//! Offsets: committed ones of groups, and first, last or by time of partitions.
+//! Offsets: committed ones of groups, and the ends of partitions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,18 +24,8 @@ use super::{
 const OFFSET_FETCH_VERSION: i16 = 7;
 const OFFSET_COMMIT_VERSION_MAX: i16 = 7;
 const LIST_OFFSETS_VERSION_MAX: i16 = 6;
-const READ_UNCOMMITTED: i8 = 0;
-
-/// Which offset of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetAt {
-    /// The first that is still there.
-    Earliest,
-    /// The one after the last record, whether committed or not.
-    Latest,
-    /// The first whose record has this timestamp or a later one, in milliseconds since the epoch.
-    Timestamp(i64),
-}
+const LATEST: i64 = -1;
+const READ_COMMITTED: i8 = 1;
 
 /// An offset that a group committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +58,7 @@ impl KafkaClient {
             .with_topics(Some(fetch_topics(partitions)));
         self.persist(&what, || async {
             let answer = self.ask_coordinator(kind, group, &request, OFFSET_FETCH_VERSION).await?;
-            self.check_coordinator(kind, group, KafkaCode(answer.error_code), &what)?;
+            self.check_offset(group, KafkaCode(answer.error_code), &what)?;
             let mut committed = BTreeMap::new();
             for topic in &answer.topics {
                 for partition in &topic.partitions {
@@ -140,25 +130,24 @@ impl KafkaClient {
         }
     }
 
-    /// One offset of each of `partitions`; `None` where no record is that late.
+    /// Where a `read_committed` reader would stop in each of `partitions`.
     ///
     /// # Errors
     /// When a partition does not exist, a leader cannot be reached in time, or the permission is missing.
-    pub async fn list_offsets(
+    pub async fn end_offsets(
         &self,
         partitions: &BTreeSet<(String, i32)>,
-        at: OffsetAt,
-    ) -> Result<BTreeMap<(String, i32), Option<i64>>> {
+    ) -> Result<BTreeMap<(String, i32), i64>> {
         self.persist("list offsets", || async {
             let mut offsets = BTreeMap::new();
             for (address, partitions) in self.by_leader(partitions).await? {
-                let request = list_offsets_request(&partitions, at);
+                let request = end_offsets_request(&partitions);
                 let answer = self.ask(&address, &request, LIST_OFFSETS_VERSION_MAX).await?;
                 for topic in &answer.topics {
                     for partition in &topic.partitions {
                         let key = (topic.name.as_str().to_owned(), partition.partition_index);
                         check_partition(&key, KafkaCode(partition.error_code))?;
-                        offsets.insert(key, Some(partition.offset).filter(|&offset| offset >= 0));
+                        offsets.insert(key, partition.offset);
                     }
                 }
             }
@@ -207,21 +196,16 @@ fn fetch_topics(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetFetchRequestT
     topics.collect()
 }
 
-fn list_offsets_request(partitions: &[(String, i32)], at: OffsetAt) -> ListOffsetsRequest {
-    let timestamp = match at {
-        OffsetAt::Latest => -1,
-        OffsetAt::Earliest => -2,
-        OffsetAt::Timestamp(millis) => millis.max(0),
-    };
+fn end_offsets_request(partitions: &[(String, i32)]) -> ListOffsetsRequest {
     let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
         let wanted = partitions.into_iter().map(|partition| {
-            ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(timestamp)
+            ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(LATEST)
         });
         ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(wanted.collect())
     });
     ListOffsetsRequest::default()
         .with_replica_id(BrokerId(-1))
-        .with_isolation_level(READ_UNCOMMITTED)
+        .with_isolation_level(READ_COMMITTED)
         .with_topics(topics.collect())
 }
 

@@ -34,13 +34,13 @@ pub enum Action {
         /// Whether to wait until no open transaction holds a newer one.
         is_stable: bool,
     },
-    /// Write down, for all to see, whose the transactional ids are.
-    Claim {
+    /// Write a marker outside of any transaction.
+    WriteMarker {
         /// Group that it is written to.
         group: String,
         /// Topic that it is written for.
         topic: String,
-        /// Whose they are.
+        /// What it says.
         marker: Marker,
     },
     /// Look up a record of committable `index`.
@@ -79,8 +79,8 @@ pub enum Fact {
         /// What was found.
         reading: MarkerReading,
     },
-    /// The claim is written.
-    Claimed,
+    /// The marker of this group is written.
+    MarkerWritten(String),
     /// What became of the record of committable `index`.
     Record {
         /// Position in the request's list.

@@ -3,7 +3,7 @@
 use flott_core::CheckpointId;
 use serde::{Deserialize, Serialize};
 
-use crate::kafka::client::{ProducerIdentity, TransactionDescription};
+use crate::kafka::client::{ProducerIdentity, TransactionDescription, TransactionPhase};
 
 /// A transaction that a sink subtask flushed and pre-committed at a barrier. Part of its snapshot until a later
 /// checkpoint no longer lists it.
@@ -27,8 +27,6 @@ pub struct Committable {
     pub marker_topic: String,
     /// What was written in it, by delivery reports.
     pub records: Vec<PartitionRecords>,
-    /// One of its records.
-    pub evidence: Option<Evidence>,
 }
 
 /// Records of a transaction in one partition.
@@ -70,7 +68,7 @@ impl Committable {
         self.records.iter().map(|partition| partition.records).sum()
     }
 
-    /// The record to look up where no marker tells: the one remembered, else the first of any partition.
+    /// The record to look up where no marker tells: the first of any partition.
     #[must_use]
     pub fn witness(&self) -> Option<Evidence> {
         let first = |partition: &PartitionRecords| Evidence {
@@ -78,7 +76,7 @@ impl Committable {
             partition: partition.partition,
             offset: partition.offset_first,
         };
-        self.evidence.clone().or_else(|| self.records.iter().find(|p| p.offset_first >= 0).map(first))
+        self.records.iter().find(|partition| partition.offset_first >= 0).map(first)
     }
 
     /// Whether the coordinator speaks of another transaction of the same producer: one that began at another time.
@@ -91,6 +89,17 @@ impl Committable {
             (Some(ours), Some(theirs)) => is_same_producer && ours != theirs,
             _ => false,
         }
+    }
+
+    /// Whether this very transaction is still open, or is or was committed.
+    #[must_use]
+    pub fn may_be_committed(&self, seen: &TransactionDescription) -> bool {
+        let is_open_or_committed = match seen.phase {
+            TransactionPhase::Ongoing => !self.is_superseded(seen),
+            TransactionPhase::PrepareCommit | TransactionPhase::CompleteCommit => true,
+            _ => false,
+        };
+        is_open_or_committed && seen.producer_id == self.producer_id
     }
 
     /// Whether the coordinator says that this very transaction was aborted.

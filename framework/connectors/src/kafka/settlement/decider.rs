@@ -21,6 +21,8 @@ pub struct Settlement {
     states: Vec<State>,
     ids: BTreeSet<String>,
     known_ids: BTreeSet<String>,
+    /// Ids of which only the markers are of interest.
+    watched_ids: BTreeSet<String>,
     seen: BTreeMap<String, Vec<TransactionDescription>>,
     /// What is written down of whose the ids are.
     claim: MarkerReading,
@@ -82,6 +84,7 @@ impl Settlement {
             step: Step::Cluster,
             ids,
             known_ids: BTreeSet::new(),
+            watched_ids: BTreeSet::new(),
             seen: BTreeMap::new(),
             claim: MarkerReading::Absent,
             markers: BTreeMap::new(),
@@ -123,7 +126,10 @@ impl Settlement {
             Fact::Marker { transactional_id, reading } => {
                 self.markers.insert(transactional_id, reading);
             }
-            Fact::Claimed => self.claim = MarkerReading::Found(self.own_claim()),
+            Fact::MarkerWritten(group) if group == self.claim_group() => {
+                self.claim = MarkerReading::Found(self.own_claim());
+            }
+            Fact::MarkerWritten(_) => {}
             Fact::Record { index, fate } => {
                 self.records.insert(index, fate);
             }
@@ -149,7 +155,7 @@ impl Settlement {
         match step {
             Step::Cluster => (self.ask_cluster(), Step::Leftovers),
             Step::Leftovers if self.report.other_cluster.is_some() => (Vec::new(), Step::Done),
-            Step::Leftovers => (self.ask_leftovers(), Step::Owners),
+            Step::Leftovers => (vec![Action::ListTransactions], Step::Owners),
             // No marker is stable before the fence; these say only whether the prefix is in other hands.
             Step::Owners => (self.ask_owners(), Step::Claim),
             Step::Claim => {
@@ -183,20 +189,25 @@ impl Settlement {
             other.map(|expected| OtherCluster { expected: expected.clone(), found: found.clone() });
     }
 
-    /// A job that starts from nothing remembers no ids, but brokers may: those of an earlier run, or of another job.
-    fn ask_leftovers(&self) -> Vec<Action> {
-        if self.request.restored.is_none() { vec![Action::ListTransactions] } else { Vec::new() }
-    }
-
+    /// Brokers may remember ids that the job does not: those of an earlier run, of another job, or of attempts later than
+    /// the restored checkpoint, should it be an old copy.
     fn on_listed(&mut self, listed: Vec<String>) {
-        let SettlementRequest { prefix, sink_uid, .. } = &self.request;
-        let ours = listed.into_iter().filter(|id| TransactionalIds::parse(prefix, sink_uid, id).is_some());
-        self.known_ids.extend(ours);
-        self.ids.extend(self.known_ids.iter().cloned());
+        let SettlementRequest { prefix, sink_uid, restored, is_fallback, scopes, .. } = &self.request;
+        let newest = scopes.iter().map(|scope| scope.generation).max();
+        for id in listed {
+            let Some(slot) = TransactionalIds::parse(prefix, sink_uid, &id) else { continue };
+            if restored.is_none() {
+                self.ids.insert(id.clone());
+                self.known_ids.insert(id);
+            } else if *is_fallback || Some(slot.generation) > newest {
+                self.watched_ids.insert(id);
+            }
+        }
     }
 
     fn ask_owners(&self) -> Vec<Action> {
-        let mut actions = self.read_markers(&self.known_ids, false);
+        let ids = self.known_ids.union(&self.watched_ids).cloned().collect();
+        let mut actions = self.read_markers(&ids, false);
         let (transactional_id, topic) = (self.claim_group(), self.request.marker_topic.clone());
         actions.push(Action::ReadMarker { transactional_id, topic, is_stable: false });
         actions
@@ -222,8 +233,21 @@ impl Settlement {
     /// the first commit there is nothing else that tells a running job from one that is gone.
     fn claim(&self) -> Vec<Action> {
         let is_ours = self.other_run().is_none() && self.claim != MarkerReading::Absent;
-        let (group, topic) = (self.claim_group(), self.request.marker_topic.clone());
-        if is_ours { Vec::new() } else { vec![Action::Claim { group, topic, marker: self.own_claim() }] }
+        let write =
+            |group, marker| Action::WriteMarker { group, topic: self.request.marker_topic.clone(), marker };
+        let claim = (!is_ours).then(|| write(self.claim_group(), self.own_claim()));
+        claim.into_iter().chain(self.rewound().map(|(group, marker)| write(group, marker))).collect()
+    }
+
+    /// Markers of later checkpoints whose output may be repeated, set back: these ids and checkpoints will come again, and
+    /// must not be taken for committed then.
+    fn rewound(&self) -> impl Iterator<Item = (String, Marker)> {
+        let later = self.request.restored.map(|restored| (restored, self.intruders().1));
+        later.into_iter().flat_map(|(checkpoint, repeated)| {
+            let watched =
+                repeated.into_iter().filter(|found| self.watched_ids.contains(&found.transactional_id));
+            watched.map(move |found| (found.transactional_id, Marker { checkpoint, ..found.marker }))
+        })
     }
 
     /// Whether the job cannot start in any case: then the transactions of those who are there are left alone.

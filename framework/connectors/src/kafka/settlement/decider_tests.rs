@@ -80,10 +80,10 @@ impl Script {
                     Fact::Marker { transactional_id, reading },
                 )
             }
-            Action::Claim { group, topic, marker } => {
-                let line = format!("claim {group} {topic} for {}", marker.owner.run);
-                self.markers.insert(group, MarkerReading::Found(marker));
-                (line, Fact::Claimed)
+            Action::WriteMarker { group, topic, marker } => {
+                let line = format!("write {group} {topic} for {} at {}", marker.owner.run, marker.checkpoint);
+                self.markers.insert(group.clone(), MarkerReading::Found(marker));
+                (line, Fact::MarkerWritten(group))
             }
             Action::LookUpRecord { index, record, .. } => {
                 let fate = self.fate.expect("no record is asked for");
@@ -111,7 +111,6 @@ fn committable(id: &str, checkpoint: u64) -> Committable {
         cluster_id: None,
         marker_topic: "out".into(),
         records: vec![records],
-        evidence: None,
     }
 }
 
@@ -139,8 +138,9 @@ fn settle_then_fence_then_read_markers() {
     assert_eq!(
         script.log,
         [
+            "list",
             "unstable marker p.a.owner out",
-            "claim p.a.owner out for r",
+            "write p.a.owner out for r at 0",
             "describe p.a.g1.0.0",
             "commit p.a.g1.0.0 7/3",
             "describe p.a.g1.0.0 p.a.g1.0.1",
@@ -241,6 +241,32 @@ fn output_of_a_later_checkpoint_stops_the_job_unless_repeats_are_allowed() {
 }
 
 #[test]
+fn output_of_attempts_that_the_restored_checkpoint_cannot_know_is_found() {
+    let (later, earlier) = ("p.a.g2.0.0", "p.a.g0.0.0");
+    let script = || {
+        let mut script = ongoing().marks(later, "job", "r", 200).marks(earlier, "job", "r", 6);
+        script.listed = vec![later.into(), earlier.into()];
+        script
+    };
+    // An old copy of the checkpoint directory.
+    let mut copied = script();
+    let report = copied.run(restored(vec![committable(ID, 5)]));
+    assert_eq!(report.verdict(STRICT).unwrap_err().kind(), ErrorKind::State);
+    assert_eq!(report.repeated.len(), 1, "older attempts are known to be settled");
+    assert!(!copied.log.iter().any(|line| line.starts_with("fence")), "{:?}", copied.log);
+    // The newest checkpoint is damaged.
+    let fallback = SettlementRequest { is_fallback: true, ..restored(vec![committable(ID, 5)]) };
+    assert_eq!(script().run(fallback).repeated.len(), 2);
+    // A person allows it: when checkpoint 6 comes again, the old marker must not speak for it.
+    let policy = SettlementPolicy { allow_repeated_output: true, ..STRICT };
+    let mut allowed = script();
+    allowed.run(SettlementRequest { policy, ..restored(vec![committable(ID, 5)]) }).verdict(policy).unwrap();
+    assert!(allowed.log.contains(&"write p.a.g2.0.0 out for r at 5".into()), "{:?}", allowed.log);
+    allowed.log.clear();
+    allowed.run(restored(vec![committable(ID, 5)])).verdict(STRICT).unwrap();
+}
+
+#[test]
 fn markers_of_the_restored_checkpoint_and_of_other_runs_are_no_repeats() {
     let other = "p.a.g1.0.1";
     let mut script = ongoing().knows(other, TransactionPhase::CompleteCommit, 900);
@@ -292,7 +318,7 @@ fn a_job_that_starts_from_nothing_fences_what_was_left_over() {
 fn a_job_with_nothing_to_settle_asks_once() {
     let mut script = Script::default();
     script.run(fresh()).verdict(STRICT).unwrap();
-    assert_eq!(script.log, ["list", "unstable marker p.a.owner out", "claim p.a.owner out for r"]);
+    assert_eq!(script.log, ["list", "unstable marker p.a.owner out", "write p.a.owner out for r at 0"]);
     script.log.clear();
     script.run(fresh()).verdict(STRICT).unwrap();
     assert_eq!(
@@ -332,7 +358,7 @@ fn a_prefix_is_taken_over_when_a_person_says_so() {
     script.listed = vec![ID.into()];
     let policy = SettlementPolicy { allow_repeated_output: true, ..STRICT };
     let report = script.run(SettlementRequest { policy, ..fresh() });
-    assert!(script.log.contains(&"claim p.a.owner out for r".to_owned()), "{:?}", script.log);
+    assert!(script.log.contains(&"write p.a.owner out for r at 0".to_owned()), "{:?}", script.log);
     assert_eq!(report.fenced, [ID]);
     report.verdict(policy).unwrap();
     // Later it is its own, also without that permission.

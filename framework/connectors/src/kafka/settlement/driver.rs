@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use flott_core::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Action, Fact, Marker, MarkerReading, Settlement, SettlementReport, SettlementRequest};
+use super::{Action, Fact, MarkerReading, Settlement, SettlementReport, SettlementRequest};
 use crate::kafka::client::{CommittedOffset, KafkaClient};
 
 /// Actions under way at a time.
@@ -69,9 +69,11 @@ async fn perform(client: &KafkaClient, action: Action) -> Result<Fact> {
             let reading = read_marker(client, &transactional_id, topic, is_stable).await?;
             Fact::Marker { transactional_id, reading }
         }
-        Action::Claim { group, topic, marker } => {
-            claim(client, &group, &topic, &marker).await?;
-            Fact::Claimed
+        Action::WriteMarker { group, topic, marker } => {
+            let offset = marker.checkpoint.0.cast_signed();
+            let committed = CommittedOffset { offset, metadata: marker.encode() };
+            client.commit_offset(&group, &topic, 0, &committed).await?;
+            Fact::MarkerWritten(group)
         }
         Action::LookUpRecord { index, record, producer_id } => {
             let fate =
@@ -91,12 +93,6 @@ pub(super) async fn read_marker(
         client.committed_offsets(transactional_id, &BTreeSet::from([(topic, 0)]), is_stable).await?;
     let first = committed.into_values().next();
     Ok(first.map_or(MarkerReading::Absent, |found| MarkerReading::of(found.offset, &found.metadata)))
-}
-
-async fn claim(client: &KafkaClient, group: &str, topic: &str, marker: &Marker) -> Result<()> {
-    let offset = marker.checkpoint.0.cast_signed();
-    let committed = CommittedOffset { offset, metadata: marker.encode() };
-    client.commit_offset(group, topic, 0, &committed).await
 }
 
 #[cfg(test)]

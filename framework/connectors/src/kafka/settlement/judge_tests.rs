@@ -26,7 +26,6 @@ fn committable() -> Committable {
         cluster_id: None,
         marker_topic: "out".into(),
         records: vec![records],
-        evidence: None,
     }
 }
 
@@ -133,9 +132,19 @@ fn an_empty_transaction_is_no_loss() {
 }
 
 #[test]
-fn the_remembered_record_is_the_witness() {
-    let mut ours = committable();
-    assert_eq!(ours.witness(), Some(Evidence { topic: "out".into(), partition: 1, offset: 10 }));
-    ours.evidence = Some(Evidence { topic: "out".into(), partition: 2, offset: 99 });
-    assert_eq!(ours.witness(), ours.evidence);
+fn the_first_record_is_the_witness() {
+    let expected = Evidence { topic: "out".into(), partition: 1, offset: 10 };
+    assert_eq!(committable().witness(), Some(expected));
+}
+
+#[test]
+fn a_transaction_is_listed_again_while_it_may_be_committed() {
+    use TransactionPhase::{CompleteAbort, CompleteCommit, Empty, Ongoing, PrepareAbort, PrepareCommit};
+    let ours = committable();
+    let is_listed = |phase, start_ms| ours.may_be_committed(&seen(phase, 3, start_ms));
+    assert!([Ongoing, PrepareCommit, CompleteCommit].into_iter().all(|phase| is_listed(phase, 1_000)));
+    assert!(![Empty, PrepareAbort, CompleteAbort].into_iter().any(|phase| is_listed(phase, 1_000)));
+    assert!(!is_listed(Ongoing, 2_000), "a later transaction");
+    let other = TransactionDescription { producer_id: 8, ..seen(Ongoing, 3, 1_000) };
+    assert!(!ours.may_be_committed(&other));
 }

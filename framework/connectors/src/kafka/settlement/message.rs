@@ -138,7 +138,14 @@ fn cause(lost: &LostTransaction) -> String {
             }
         }
         LossCause::Aborted => "aborted by its own producer".into(),
-        LossCause::Fenced => "another producer took its transactional id over".into(),
+        LossCause::Fenced => format!(
+            "its transactional id has been taken over, be it by an earlier settlement, after it was aborted{}",
+            committable.txn_start_ms.map_or_else(String::new, |start| format!(
+                "; begun at {}, with a timeout of {}",
+                moment(start),
+                humantime::format_duration(Duration::from_millis(committable.timeout_ms.into()))
+            ))
+        ),
         LossCause::Forgotten => {
             "the broker no longer knows its id (transactional.id.expiration.ms), or gave it to another producer".into()
         }

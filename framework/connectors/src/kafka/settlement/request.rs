@@ -18,6 +18,8 @@ pub struct SettlementRequest {
     pub owner: MarkerOwner,
     /// The checkpoint that is restored; `None` when the job starts from nothing.
     pub restored: Option<CheckpointId>,
+    /// A newer checkpoint was completed but could not be read.
+    pub is_fallback: bool,
     /// All transactions that it lists for this sink.
     pub committables: Vec<Committable>,
     /// Generations whose ids were used and not fenced since.
@@ -67,6 +69,7 @@ impl SettlementRequest {
             marker_topic: marker_topic.into(),
             owner,
             restored: None,
+            is_fallback: false,
             committables: Vec::new(),
             scopes: Vec::new(),
             policy: SettlementPolicy::default(),

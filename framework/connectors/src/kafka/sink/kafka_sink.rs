@@ -155,11 +155,10 @@ impl<T: Record> Sink for KafkaSink<T> {
         format!("Kafka topic {}", self.settings.topic)
     }
 
-    fn check(&self, checkpoint_interval_ms: u64, checkpoint_timeout_ms: u64) -> Result<()> {
+    fn check(&self, checkpoint_interval_ms: u64) -> Result<()> {
         if self.settings.topic.is_empty() {
             return Err(Error::new(ErrorKind::Settings, "a Kafka sink needs the name of a topic"));
         }
-        let millis = Duration::from_millis;
-        check(&self.settings, millis(checkpoint_interval_ms), millis(checkpoint_timeout_ms))
+        check(&self.settings, Duration::from_millis(checkpoint_interval_ms))
     }
 }

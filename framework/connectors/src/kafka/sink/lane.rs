@@ -30,7 +30,7 @@ const BATCH_RECORDS: usize = 4096;
 /// whole milliseconds only and spins for the rest, on a core that the broker may need.
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long a drain waits without any delivery. A producer that was told of no broker at all asks none of them ever again,
+/// How long records may be under way without any delivery. A producer that was told of no broker at all asks none of them ever again,
 /// also when all are back; a new one, after a restart of the task, finds them.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,6 +49,8 @@ pub(super) struct Lane {
 struct Tally {
     /// By partition number.
     partitions: Vec<PartitionTally>,
+    delivered: u64,
+    patience: Patience,
     failure: Option<(RDKafkaErrorCode, i32)>,
 }
 
@@ -162,24 +164,26 @@ impl Lane {
         sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
-    /// Serves delivery reports, without waiting.
+    /// Serves delivery reports, without waiting. Fails when nothing was delivered for a long time.
     pub(super) fn poll(&self) -> Result<()> {
         self.client().poll(Duration::ZERO);
+        let in_flight = self.client().in_flight_count();
+        let mut tally = self.tally();
+        let seen = (in_flight > 0).then_some((in_flight, tally.delivered));
+        if tally.patience.is_over(seen, SystemClock.now()) {
+            let text = format!("{}: nothing was delivered for {DELIVERY_PATIENCE:?}", self.what());
+            return Err(Error::transient(text));
+        }
+        drop(tally);
         self.check()
     }
 
     /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
     pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
-        let mut patience = Patience::new(DELIVERY_PATIENCE, SystemClock.now());
         loop {
             self.send(outbox)?;
-            let left = (outbox.unsent(), self.client().in_flight_count());
-            if left == (0, 0) {
+            if outbox.is_empty() && self.client().in_flight_count() == 0 {
                 return self.check();
-            }
-            if patience.is_over(left, SystemClock.now()) {
-                let text = format!("{}: nothing was delivered for {DELIVERY_PATIENCE:?}", self.what());
-                return Err(Error::transient(text));
             }
             self.poll()?;
             std::thread::park_timeout(DRAIN_PAUSE);
@@ -219,25 +223,20 @@ impl Lane {
 }
 
 /// Waits as long as something changes.
-#[derive(Debug)]
-struct Patience<T> {
-    limit: Duration,
-    seen: Option<T>,
+#[derive(Debug, Default)]
+struct Patience {
+    /// Records that are under way, and that were delivered before.
+    seen: Option<(i32, u64)>,
     since: MonotonicTime,
 }
 
-impl<T: PartialEq> Patience<T> {
-    fn new(limit: Duration, now: MonotonicTime) -> Self {
-        Self { limit, seen: None, since: now }
-    }
-
-    /// Whether what is seen now has been the same for too long.
-    fn is_over(&mut self, seen: T, now: MonotonicTime) -> bool {
-        let seen = Some(seen);
+impl Patience {
+    /// Whether what is under way now has been the same for too long. `None`: nothing is.
+    fn is_over(&mut self, seen: Option<(i32, u64)>, now: MonotonicTime) -> bool {
         if self.seen != seen {
             (self.seen, self.since) = (seen, now);
         }
-        now.since(self.since) >= self.limit
+        seen.is_some() && now.since(self.since) >= DELIVERY_PATIENCE
     }
 }
 
@@ -294,6 +293,7 @@ impl ProducerContext for Deliveries {
 
 impl Tally {
     fn add(&mut self, partition: i32, offset: i64) {
+        self.delivered += 1;
         let Ok(number) = usize::try_from(partition) else { return };
         if self.partitions.len() <= number {
             self.partitions.resize(number + 1, PartitionTally::default());
@@ -315,10 +315,19 @@ mod tests {
     #[test]
     fn patience_ends_when_nothing_changes_for_too_long() {
         let at = |seconds| MonotonicTime::from_start(Duration::from_secs(seconds));
-        let mut patience = Patience::new(Duration::from_secs(10), at(0));
-        assert!(!patience.is_over(3, at(9)) && !patience.is_over(2, at(18)) && !patience.is_over(2, at(27)));
-        assert!(patience.is_over(2, at(28)));
-        assert!(!patience.is_over(1, at(29)));
+        let mut patience = Patience::default();
+        for (seen, now, is_over) in [
+            (None, 100, false),
+            (Some((3, 0)), 200, false),
+            (Some((3, 5)), 259, false),
+            (Some((3, 5)), 318, false),
+            (Some((3, 5)), 319, true),
+            (None, 320, false),
+            (None, 900, false),
+            (Some((1, 8)), 901, false),
+        ] {
+            assert_eq!(patience.is_over(seen, at(now)), is_over, "{seen:?} at {now}");
+        }
     }
 
     #[test]

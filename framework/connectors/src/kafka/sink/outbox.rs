@@ -45,12 +45,7 @@ impl Entry {
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.unsent() == 0
-    }
-
-    /// Entries that the producer has not taken.
-    pub(super) fn unsent(&self) -> usize {
-        self.entries.len() - self.sent
+        self.sent == self.entries.len()
     }
 
     pub(super) fn bytes(&self) -> usize {

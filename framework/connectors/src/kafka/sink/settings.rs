@@ -56,6 +56,12 @@ impl SinkSettings {
         format!("Kafka topic {} at {}", self.topic, self.properties.brokers())
     }
 
+    /// The transaction timeout as set, else the longest that brokers allow, as far as they tell.
+    pub(super) fn effective_transaction_timeout(&self, allowed: Option<Duration>) -> Duration {
+        let longest = allowed.map_or(TRANSACTION_TIMEOUT_MAX, |allowed| allowed.min(TRANSACTION_TIMEOUT_MAX));
+        self.transaction_timeout.unwrap_or(longest)
+    }
+
     pub(super) fn idempotent_config(&self) -> Result<ClientConfig> {
         self.properties.client_config(
             &DEFAULTS,

@@ -6,7 +6,7 @@ use flott_core::{
 };
 
 use super::{
-    settings::{SinkSettings, TRANSACTION_TIMEOUT_MAX, owner},
+    settings::{SinkSettings, owner},
     slots::SLOTS_MAX,
     transaction::decode,
 };
@@ -34,6 +34,14 @@ impl KafkaSettler {
         let client = BlockingClient::new(settings.properties.given())?;
         Ok(Self { settings, prefix, client })
     }
+
+    fn transaction_timeout(&self) -> Result<Duration> {
+        let allowed = match self.settings.transaction_timeout {
+            Some(_) => None,
+            None => self.client.ask(async |client| client.transaction_timeout_max().await)?,
+        };
+        Ok(self.settings.effective_transaction_timeout(allowed))
+    }
 }
 
 impl Settler for KafkaSettler {
@@ -51,6 +59,7 @@ impl Settler for KafkaSettler {
             owner(&request.job),
         );
         settlement.restored = request.checkpoint;
+        settlement.is_fallback = request.is_fallback;
         settlement.committables =
             request.committables.iter().map(|bytes| decode(bytes)).collect::<Result<_>>()?;
         settlement.scopes = request.generations.iter().map(scope).collect();
@@ -62,8 +71,12 @@ impl Settler for KafkaSettler {
         }
         let report = self.client.ask(async |client| settle(client, settlement).await)?;
         report.verdict(policy)?;
-        let timeout = self.settings.transaction_timeout.unwrap_or(TRANSACTION_TIMEOUT_MAX);
-        Ok(SettleReport { sweep_for: timeout.saturating_mul(2), ..summary(&report) })
+        let transaction_timeout = self.transaction_timeout()?;
+        Ok(SettleReport {
+            transaction_timeout: Some(transaction_timeout),
+            sweep_for: transaction_timeout.saturating_mul(2),
+            ..summary(&report)
+        })
     }
 
     fn sweep(&mut self, request: &SweepRequest) -> Result<Vec<String>> {

@@ -20,6 +20,8 @@ pub(super) type SlotIndex = usize;
 pub(super) const SLOTS_MAX: usize = 16;
 /// Producers that are made when the writer starts: one open, one to be committed, one in quarantine.
 const SLOTS_AT_START: usize = 3;
+/// Producers that are left for checkpoints after slow commits, of which some may fail.
+const SLOTS_KEPT_BACK: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {
@@ -99,14 +101,14 @@ impl Slots {
         self.open.is_some() || self.may_open()
     }
 
-    /// The last slot is kept back while others are being committed. If it were used too, all of them could be committed
-    /// before the next barrier: none might be used again before that barrier, and it would wait behind records that wait
-    /// for a slot.
+    /// Some slots are kept back while others are being committed. If all were used, all could be committed before the next
+    /// barrier: none might be used again before a checkpoint after that barrier, and the barrier would wait behind records
+    /// that wait for a slot.
     fn may_open(&self) -> bool {
         let is_spare = |slot: &&Slot| matches!(slot.state, SlotState::Idle | SlotState::Starting);
-        let is_last = self.slots.len() == SLOTS_MAX && self.slots.iter().filter(is_spare).count() == 1;
+        let left = SLOTS_MAX - self.slots.len() + self.slots.iter().filter(is_spare).count();
         let is_committing = |slot: &Slot| matches!(slot.state, SlotState::Committing(_));
-        !self.idle.is_empty() && !(is_last && self.slots.iter().any(is_committing))
+        !self.idle.is_empty() && (left > SLOTS_KEPT_BACK || !self.slots.iter().any(is_committing))
     }
 
     /// The open slot.

@@ -144,11 +144,10 @@ fn slots_are_added_ahead_of_need_and_not_without_end() {
 }
 
 #[test]
-fn the_last_slot_is_kept_for_a_barrier_that_frees_all_others() {
+fn slots_are_kept_for_barriers_that_free_all_others() {
     let mut slots = ready();
     let mut barrier = 0;
-    // No commit succeeds for a long time.
-    while slots.is_ready() {
+    let mut take = |slots: &mut Slots| {
         let mut actions = Vec::new();
         slots.open(&mut actions).unwrap();
         for action in actions {
@@ -158,16 +157,26 @@ fn the_last_slot_is_kept_for_a_barrier_that_frees_all_others() {
         }
         barrier += 1;
         slots.on_barrier(checkpoint(barrier));
+        barrier
+    };
+    // No commit succeeds for a long time.
+    let mut used = 0;
+    while slots.is_ready() {
+        let barrier = take(&mut slots);
         complete(&mut slots, barrier);
+        used += 1;
     }
-    assert_eq!(barrier, SLOTS_MAX as u64 - 1);
-    for slot in 0..SLOTS_MAX - 1 {
+    assert_eq!(used, SLOTS_MAX - SLOTS_KEPT_BACK);
+    for slot in 0..used {
         assert!(!slots.is_ready());
         committed(&mut slots, slot, true);
     }
-    open(&mut slots);
-    slots.on_barrier(checkpoint(barrier + 1));
-    complete(&mut slots, barrier + 1);
+    // And then checkpoints fail.
+    for _ in 1..SLOTS_KEPT_BACK {
+        take(&mut slots);
+    }
+    let barrier = take(&mut slots);
+    complete(&mut slots, barrier);
     assert!(slots.is_ready());
 }
 

@@ -8,12 +8,7 @@ use std::{
 use flott_core::{Clock, MonotonicTime, Result, SubtaskIndex, SystemClock};
 use rdkafka::{error::KafkaError, producer::Producer};
 
-use super::{
-    committer::Event,
-    lane::Lane,
-    settings::{SinkSettings, TRANSACTION_TIMEOUT_MAX},
-    slots::SlotIndex,
-};
+use super::{committer::Event, lane::Lane, settings::SinkSettings, slots::SlotIndex};
 use crate::kafka::{
     background, blocking::BlockingClient, client::KafkaClient, failure::failure, settlement::TransactionalIds,
 };
@@ -143,7 +138,6 @@ impl Shared {
                 allowed => break allowed?,
             }
         };
-        let timeout = allowed.map_or(TRANSACTION_TIMEOUT_MAX, |allowed| allowed.min(TRANSACTION_TIMEOUT_MAX));
-        Ok(*self.timeout.get_or_init(|| timeout))
+        Ok(*self.timeout.get_or_init(|| self.settings.effective_transaction_timeout(allowed)))
     }
 }

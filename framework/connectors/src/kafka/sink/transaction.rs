@@ -35,28 +35,48 @@ pub(super) struct Transaction {
     pub(super) owner: MarkerOwner,
     pub(super) generation: Generation,
     pub(super) client: Arc<BlockingClient>,
-    pub(super) sealed: Mutex<Option<Vec<u8>>>,
+    pub(super) sealed: Mutex<Option<Committable>>,
 }
 
 impl Transaction {
     /// Delivers what is left, writes the commit marker and asks the coordinator for the transaction's identity: then
-    /// anybody can commit it. Gives the encoded [`Committable`]; does all this once. Blocks.
+    /// anybody can commit it. Gives the encoded [`Committable`]. Does all this once, for the first checkpoint that lists
+    /// it; for another one it looks whether the transaction is still there to be committed. Blocks.
     pub(super) fn seal(self: &Arc<Self>) -> Result<Vec<u8>> {
         self.flush.run()?;
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = &*sealed {
-            return Ok(bytes.clone());
-        }
-        let committable = self.mark_in_background()?;
-        Ok(sealed.insert(encode(&committable)).clone())
+        let known = sealed.clone();
+        let committable = self.in_background(move |transaction| match known {
+            Some(known) => transaction.confirm(&known).map(|()| known),
+            None => transaction.mark(),
+        })?;
+        Ok(encode(sealed.insert(committable)))
+    }
+
+    /// The checkpoint that listed it first may have failed after a long time. To list what has been aborted would be to
+    /// lose it; if the task fails instead, its records are written again.
+    fn confirm(&self, committable: &Committable) -> Result<()> {
+        let seen = self.client.ask(async |client| client.describe_transaction(&self.id).await)?;
+        if seen.is_some_and(|seen| committable.may_be_committed(&seen)) { Ok(()) } else { Err(self.gone()) }
+    }
+
+    fn gone(&self) -> Error {
+        Error::transient(format!(
+            "transaction {} of checkpoint {} is no longer open: it has timed out, or another producer has taken the id \
+             over; a longer transaction timeout or a shorter checkpoint interval may help",
+            self.id, self.checkpoint
+        ))
     }
 
     /// An attempt that is over does not wait for brokers that are away, and librdkafka's calls cannot be broken off. What
     /// a call does later is in vain: by then its producer is fenced.
-    fn mark_in_background(self: &Arc<Self>) -> Result<Committable> {
+    fn in_background<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
         let (sender, marked) = sync_channel(1);
         let transaction = Arc::clone(self);
-        background::run("kafka-seal", move || drop(sender.send(transaction.mark())));
+        background::run("kafka-seal", move || drop(sender.send(work(&transaction))));
         loop {
             match marked.recv_timeout(ABANDONED_PAUSE) {
                 Ok(result) => return result,
@@ -82,12 +102,7 @@ impl Transaction {
     fn committable(&self) -> Result<Committable> {
         let seen = self.client.ask(async |client| client.describe_transaction(&self.id).await)?;
         let Some(seen) = seen.filter(|seen| seen.phase == TransactionPhase::Ongoing) else {
-            let text = format!(
-                "transaction {} of checkpoint {} is no longer open: it has timed out, or another producer has taken \
-                 the id over; a longer transaction timeout or a shorter checkpoint interval may help",
-                self.id, self.checkpoint
-            );
-            return Err(Error::transient(text));
+            return Err(self.gone());
         };
         let records = self.lane.delivered();
         Ok(Committable {
@@ -100,7 +115,6 @@ impl Transaction {
             cluster_id: self.client.cluster_id()?,
             marker_topic: self.topic.to_string(),
             records,
-            evidence: None,
         })
     }
 }
@@ -137,7 +151,6 @@ mod tests {
             cluster_id: None,
             marker_topic: "out".into(),
             records: Vec::new(),
-            evidence: None,
         };
         let bytes = encode(&committable);
         assert_eq!(decode(&bytes).unwrap(), committable);

@@ -198,6 +198,21 @@ impl KafkaEnumerator {
 
 impl SplitEnumerator for KafkaEnumerator {
     fn discover(&mut self, known: &BTreeSet<String>, is_first: bool) -> Result<Discovery> {
+        let discovered = self.look(known, is_first);
+        if discovered.is_err() {
+            // A client that was once told of no broker asks none of them ever again.
+            self.consumer = None;
+        }
+        discovered
+    }
+
+    fn discovery_interval(&self) -> Option<Duration> {
+        self.settings.discovery_interval.filter(|_| self.settings.bounded.is_none())
+    }
+}
+
+impl KafkaEnumerator {
+    fn look(&mut self, known: &BTreeSet<String>, is_first: bool) -> Result<Discovery> {
         let is_bounded = self.settings.bounded.is_some();
         if is_bounded && !is_first {
             return Ok(Discovery { splits: Vec::new(), is_complete: true });
@@ -217,10 +232,6 @@ impl SplitEnumerator for KafkaEnumerator {
         };
         let is_complete = is_bounded || self.settings.discovery_interval.is_none();
         Ok(Discovery { splits: splits.iter().map(PartitionSplit::encode).collect(), is_complete })
-    }
-
-    fn discovery_interval(&self) -> Option<Duration> {
-        self.settings.discovery_interval.filter(|_| self.settings.bounded.is_none())
     }
 }
 

@@ -8,6 +8,7 @@ mod enumerator;
 mod kafka_source;
 mod reader;
 mod settings;
+mod silence;
 mod split;
 
 pub use kafka_source::KafkaSource;

@@ -17,7 +17,9 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{Poison, decoder::Decoder, settings::SourceSettings, split::PartitionSplit};
+use super::{
+    Poison, decoder::Decoder, settings::SourceSettings, silence::SilenceWatch, split::PartitionSplit,
+};
 use crate::kafka::{
     failure::{code_failure, failure},
     message::KafkaMessage,
@@ -38,6 +40,7 @@ pub(super) struct KafkaReader<T> {
     reported: Vec<bool>,
     events_served: MonotonicTime,
     snapshots: BTreeMap<CheckpointId, Vec<(i32, i64)>>,
+    silence: SilenceWatch,
 }
 
 /// What a message meets on its way in.
@@ -79,6 +82,7 @@ impl<T: Record> KafkaReader<T> {
             reported: Vec::new(),
             events_served: MonotonicTime::ZERO,
             snapshots: BTreeMap::new(),
+            silence: SilenceWatch::default(),
         })
     }
 
@@ -154,7 +158,14 @@ impl<T: Record> SourceReader for KafkaReader<T> {
             batch.clear();
         }
         self.report_ended(out)?;
-        Ok(if count > 0 { SourceStatus::More } else { SourceStatus::Idle })
+        if count > 0 {
+            self.silence.on_heard(time.now);
+            return Ok(SourceStatus::More);
+        }
+        let unended = self.intake.splits.iter().filter(|split| !split.is_ended());
+        let positions = unended.map(|split| (split.partition, split.next));
+        self.silence.on_nothing(time.now, &self.settings, positions)?;
+        Ok(SourceStatus::Idle)
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>> {

@@ -166,7 +166,7 @@ pub(super) fn stored(number: u64) -> Fact<&'static str> {
 
 /// There is nothing to be swept afterwards.
 pub(super) fn settled(restored: Option<RestoredCheckpoint>) -> Fact<&'static str> {
-    Fact::Settled { restored, sweep_for: Duration::ZERO }
+    Fact::Settled { restored, sweep_for: Duration::ZERO, transaction_timeout: None }
 }
 
 pub(super) fn sweep(below: u64) -> Action<&'static str> {

@@ -13,7 +13,7 @@ fn resumed() -> Job {
     let history = History { generation: flott_core::Generation(4), ..History::default() };
     let mut job = Job::with(JobSettings::default(), history).started();
     job.raised(5);
-    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90) });
+    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90), transaction_timeout: None });
     job.all_running(ONE);
     job
 }
@@ -57,7 +57,7 @@ fn a_slow_sweep_is_not_overtaken_by_the_next() {
 fn there_is_nobody_older_than_the_first_generation() {
     let mut job = Job::new().started();
     job.raised(1);
-    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90) });
+    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90), transaction_timeout: None });
     job.all_running(ONE);
     assert_eq!(sweeps_until(&mut job, 100_000), [0; 0]);
 }
@@ -69,7 +69,7 @@ fn settling_waits_for_a_sweep_and_replaces_the_next() {
     assert!(!job.failed(ONE, ErrorKind::User).iter().any(|action| matches!(action, Action::Settle { .. })));
     assert_eq!(job.fact(Fact::Swept), [settle(None, 5)]);
     assert_eq!(sweeps_until(&mut job, 60_000), [0; 0]);
-    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(30) });
+    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(30), transaction_timeout: None });
     assert_eq!(sweeps_until(&mut job, 200_000), [90_000]);
 }
 
@@ -79,7 +79,7 @@ fn a_job_that_waits_for_slots_is_swept_too() {
     job.lost(A);
     job.lost(B);
     job.raised(6);
-    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90) });
+    job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90), transaction_timeout: None });
     assert_eq!(job.master.status(), JobStatus::WaitingForSlots);
     assert_eq!(job.deadline(30_000), [sweep(6)]);
 }

@@ -301,7 +301,7 @@ impl World {
         } else {
             let is_final = checkpoint.is_some_and(|id| self.stored[&id]);
             let restored = checkpoint.map(|id| restored(id.0, is_final));
-            Fact::Settled { restored, sweep_for: Duration::from_secs(120) }
+            Fact::Settled { restored, sweep_for: Duration::from_secs(120), transaction_timeout: None }
         });
     }
 
