@@ -19,5 +19,6 @@ mod properties;
 pub mod settlement;
 pub mod sink;
 pub mod source;
+mod trouble;
 
 pub use message::{KafkaHeaders, KafkaMessage};

@@ -22,6 +22,7 @@ use crate::kafka::{
     failure::{code_failure, failure},
     native::BatchProducer,
     settlement::PartitionRecords,
+    trouble,
 };
 
 /// Records that are given to librdkafka in one call.
@@ -64,7 +65,7 @@ struct PartitionTally {
 impl Lane {
     pub(super) fn new(config: &ClientConfig, topic: &Arc<str>) -> Result<Self> {
         let tally = Arc::<Mutex<Tally>>::default();
-        let context = Deliveries(Arc::clone(&tally));
+        let context = Deliveries { topic: Arc::clone(topic), tally: Arc::clone(&tally) };
         let producer = config.create_with_context::<_, BaseProducer<_>>(context);
         let producer = producer.map_err(|error| failure(format!("Kafka topic {topic}"), &error))?;
         let producer = BatchProducer::new(producer, topic)?;
@@ -268,11 +269,14 @@ fn delivery_failure(what: String, code: RDKafkaErrorCode) -> Error {
 }
 
 /// Receives delivery reports.
-pub(super) struct Deliveries(Arc<Mutex<Tally>>);
+pub(super) struct Deliveries {
+    topic: Arc<str>,
+    tally: Arc<Mutex<Tally>>,
+}
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "trouble with a Kafka producer");
+        trouble::report(&self.topic, &error, reason);
     }
 }
 
@@ -280,7 +284,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(message) => tally.add(message.partition(), message.offset()),
             Err((error, message)) => {

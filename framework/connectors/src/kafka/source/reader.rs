@@ -24,6 +24,7 @@ use crate::kafka::{
     failure::{code_failure, failure},
     message::KafkaMessage,
     native::{BatchConsumer, Consumed},
+    trouble,
 };
 
 /// How often the client's own events (logs, errors, results of commits) are served.
@@ -110,7 +111,7 @@ impl<T: Record> KafkaReader<T> {
                 if failure.kind() == ErrorKind::Settings {
                     return Err(failure);
                 }
-                tracing::warn!(topic = %self.settings.topic, error = %failure, "trouble while reading");
+                trouble::report(&self.settings.topic, &error, &failure.to_string());
                 Ok(())
             }
             _ => Ok(()),
