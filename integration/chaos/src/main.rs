@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
+            println!("{}", serde_json::json!({ "error": error.to_string() }));
             ExitCode::from(2)
         }
     }
