@@ -21,7 +21,7 @@ use rdkafka::{
 };
 use xtask::{
     clock::Stopwatch,
-    kafka::{BrokerSettings, KafkaBroker, KafkaLibraries, availability},
+    kafka::{BrokerSettings, Certificate, KafkaBroker, KafkaLibraries, availability},
 };
 
 const PAYMENTS: u64 = 400_000;
@@ -330,9 +330,10 @@ fn partitions_added_while_it_runs_are_read_from_their_beginning() {
 }
 
 #[test]
-fn a_user_without_rights_is_told_which_are_missing() {
+fn logins_over_tls_work_and_who_lacks_rights_is_told_which() {
     let Some(libraries) = libraries() else { return };
     let directory = KeepsWhatWasSaid::new();
+    let certificate = Certificate::make(directory.path()).unwrap();
     let (plain, login, controller) = (free_port(), free_port(), free_port());
     let settings = BrokerSettings::new(directory.path().join("broker"))
         .port(plain)
@@ -340,32 +341,38 @@ fn a_user_without_rights_is_told_which_are_missing() {
         .property(
             "listeners",
             format!(
-                "PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}"
+                "PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}"
             ),
         )
         .property(
             "advertised.listeners",
-            format!("PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login}"),
+            format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{login}"),
         )
         .property(
             "listener.security.protocol.map",
-            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
         )
+        .property("ssl.keystore.location", certificate.keystore.display().to_string())
+        .property("ssl.keystore.password", Certificate::PASSWORD)
         .property("sasl.enabled.mechanisms", "PLAIN")
         .property(
-            "listener.name.sasl_plaintext.plain.sasl.jaas.config",
-            "org.apache.kafka.common.security.plain.PlainLoginModule required user_flott=\"geheim\";",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required \
+             user_guest=\"geheim\" user_flott=\"geheim\";",
         )
         .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
-        .property("super.users", "User:ANONYMOUS");
+        .property("super.users", "User:ANONYMOUS;User:flott");
     let broker = KafkaBroker::start_with(libraries, settings).unwrap();
     let topics = Topics::unique(broker.bootstrap(), "rights");
     topics.create(1).unwrap();
     let (from, to) = (topics.payments(), topics.output(Output::Totals));
-    let brokers = format!("127.0.0.1:{login}");
-    let attempt = |name: &str, password: &str| {
-        let password = format!("sasl.password={password}");
+    send(broker.bootstrap(), &from, 0, &["a", "b"]);
+    let brokers = format!("localhost:{login}");
+    let authority = format!("ssl.ca.location={}", certificate.authority.display());
+    let attempt = |user: &str, password: &str, code: i32| {
+        let (login, password) = (format!("sasl.username={user}"), format!("sasl.password={password}"));
         let flags = [
+            "--bounded",
             "--brokers",
             &brokers,
             "--from",
@@ -375,22 +382,26 @@ fn a_user_without_rights_is_told_which_are_missing() {
             "--transactions",
             "copies",
             "--property",
-            "security.protocol=SASL_PLAINTEXT",
+            "security.protocol=SASL_SSL",
+            "--property",
+            &authority,
             "--property",
             "sasl.mechanism=PLAIN",
             "--property",
-            "sasl.username=flott",
+            &login,
             "--property",
             &password,
         ];
         let binary = Path::new(env!("CARGO_BIN_EXE_kafka_copy"));
-        let mut process = JobProcess::start(binary, directory.path(), name, flags).unwrap();
-        wait_for_code(&mut process, 3)
+        let mut process = JobProcess::start(binary, directory.path(), user, flags).unwrap();
+        wait_for_code(&mut process, code)
     };
-    let text = attempt("no-rights", "geheim");
+    let text = attempt("guest", "geheim", 3);
     assert!(text.contains("grant"), "{text}");
-    let text = attempt("no-login", "wrong");
+    let text = attempt("flott", "wrong", 3);
     assert!(text.contains("check") && text.contains("sasl."), "{text}");
+    attempt("flott", "geheim", 0);
+    assert_eq!(values(broker.bootstrap(), &to), ["a", "b"]);
 }
 
 /// Neither a job whose queues have filled up nor one that settles in vain keeps a core busy.

@@ -1,41 +1,14 @@
 //! TLS and logins against a real broker.
 
-use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use flott_connectors::kafka::client::{ClientSettings, KafkaClient};
 use flott_core::{ErrorKind, Result};
+use xtask::kafka::Certificate;
 
 use crate::bench_brokers::{add_scram_user, free_port, libraries, own_broker};
 
 const PASSWORD: &str = "geheim-geheim";
-
-/// The broker's certificate for `localhost` and itself as its authority, by Java's own tool.
-fn certificate(directory: &Path) -> (String, String) {
-    let store = directory.join("broker.p12");
-    let pem = directory.join("ca.pem");
-    let keytool = |arguments: &[&str]| {
-        let status = Command::new("keytool")
-            .args(arguments)
-            .args(["-alias", "broker", "-storepass", PASSWORD, "-keystore"])
-            .arg(&store)
-            .output()
-            .unwrap();
-        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
-    };
-    keytool(&[
-        "-genkeypair",
-        "-keyalg",
-        "RSA",
-        "-dname",
-        "CN=localhost",
-        "-ext",
-        "SAN=dns:localhost",
-        "-validity",
-        "30",
-    ]);
-    keytool(&["-exportcert", "-rfc", "-file", pem.to_str().unwrap()]);
-    (store.display().to_string(), pem.display().to_string())
-}
 
 async fn ask(pairs: &[(&str, &str)]) -> Result<Option<String>> {
     let properties: BTreeMap<_, _> =
@@ -50,7 +23,8 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
         return;
     }
     let keys = tempfile::tempdir().unwrap();
-    let (store, authority) = certificate(keys.path());
+    let certificate = Certificate::make(keys.path()).unwrap();
+    let authority = certificate.authority.to_str().unwrap();
     let (plain, secure, controller) = (free_port(), free_port(), free_port());
     let jaas = |module: &str, users: &str| {
         format!(
@@ -70,8 +44,8 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
                 "listener.security.protocol.map",
                 "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
             )
-            .property("ssl.keystore.location", store)
-            .property("ssl.keystore.password", PASSWORD)
+            .property("ssl.keystore.location", certificate.keystore.display().to_string())
+            .property("ssl.keystore.password", Certificate::PASSWORD)
             .property("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
             .property(
                 "listener.name.sasl_ssl.plain.sasl.jaas.config",
@@ -91,7 +65,7 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
             let mut pairs = vec![
                 ("bootstrap.servers", bootstrap.as_str()),
                 ("security.protocol", "SASL_SSL"),
-                ("ssl.ca.location", authority.as_str()),
+                ("ssl.ca.location", authority),
                 ("sasl.mechanism", mechanism),
                 ("sasl.username", "flott"),
                 ("sasl.password", PASSWORD),

@@ -4,6 +4,7 @@
 //! own, kills it and restarts it. [`daemon`] is the broker of `cargo xtask kafka up`, which outlives the command.
 
 mod broker;
+mod certificate;
 pub mod daemon;
 mod libraries;
 mod port;
@@ -11,6 +12,7 @@ mod server;
 mod settings;
 
 pub use broker::KafkaBroker;
+pub use certificate::Certificate;
 pub use libraries::{KafkaAvailability, KafkaLibraries, availability};
 pub use settings::BrokerSettings;
 
