@@ -60,6 +60,11 @@ pub(crate) fn print(row: &Row) {
         let verdict = if ratio.median >= goal { "reached" } else { "MISSED" };
         println!("  goal: {goal:.2} of the hand-written loop, {verdict} with {:.2}", ratio.median);
     }
+    let rss = row.runs.get(&Engine::Flott).and_then(|runs| runs.rss_mb());
+    if let (Some(rss), Some(goal)) = (rss, workload.rss_mb_max()) {
+        let verdict = if rss.max <= goal { "reached" } else { "MISSED" };
+        println!("  goal: at most {goal:.0} MB, {verdict} with {:.0}", rss.max);
+    }
 }
 
 fn spread(of: &Spread, unit: f64) -> String {

@@ -99,6 +99,11 @@ impl Workload {
         }
     }
 
+    /// The memory that Flott may use at most, in MB.
+    pub(crate) fn rss_mb_max(self) -> Option<f64> {
+        (self == Self::KeyedSum).then_some(200.0)
+    }
+
     /// Whether it needs a broker.
     pub(crate) fn needs_kafka(self) -> bool {
         matches!(self, Self::Kafka | Self::CardAlerts)
