@@ -110,6 +110,11 @@ impl CheckpointStore {
         Ok(Opened::Leading { store, record, is_again })
     }
 
+    /// Makes sure that no other JobManager has taken over.
+    pub(crate) async fn confirm_lead(&self) -> Result<(), StoreError> {
+        Ok(self.journal.lock().await.confirm_lead().await?)
+    }
+
     pub(crate) async fn raise_generation(
         &self,
         generation: Generation,

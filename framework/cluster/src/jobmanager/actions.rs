@@ -132,8 +132,7 @@ impl Driver {
         };
         let events = self.events.clone();
         self.background.spawn(async move {
-            let (unreadable, result) = settling.run().await;
-            let _ = events.send(Event::Settled { unreadable, result }).await;
+            let _ = events.send(settling.run().await).await;
         });
     }
 

@@ -11,8 +11,14 @@ use flott_runtime::program::{JobProgram, OperatorFactory};
 use flott_state::storage::Manifest;
 use tokio::task::spawn_blocking;
 
-use super::{event::Settled, sinks::for_each_sink};
-use crate::{settings::ClusterSettings, store::CheckpointStore};
+use super::{
+    event::{Event, Settled},
+    sinks::for_each_sink,
+};
+use crate::{
+    settings::ClusterSettings,
+    store::{CheckpointStore, StoreError},
+};
 
 /// One settling.
 pub(super) struct Settling {
@@ -35,11 +41,16 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    /// One line per checkpoint that could not be read comes with the result.
-    pub(super) async fn run(self) -> (Vec<String>, Result<Settled, Failure>) {
+    /// Whoever was frozen may find all its TaskManagers gone because another JobManager has taken them over. So the
+    /// journal is asked first: what is fenced and deleted here cannot be called back.
+    pub(super) async fn run(self) -> Event {
         let mut unreadable = Vec::new();
-        let settled = self.settle(&mut unreadable).await;
-        (unreadable, settled.map_err(|error| Failure::from(&error)))
+        let settled = match self.store.confirm_lead().await {
+            Ok(()) => self.settle(&mut unreadable).await,
+            Err(StoreError::Conflict) => return Event::Deposed,
+            Err(StoreError::Failed(error)) => Err(error.with_kind(ErrorKind::Transient)),
+        };
+        Event::Settled { unreadable, result: settled.map_err(|error| Failure::from(&error)) }
     }
 
     async fn settle(self, unreadable: &mut Vec<String>) -> Result<Settled> {

@@ -1,7 +1,8 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use flott_cluster::{ClusterSettings, OutcomeStatus, StopSignal};
 use flott_core::ErrorKind;
+use flott_state::storage::{CheckpointStorage, Journal};
 use tempfile::TempDir;
 
 use crate::kit::{JobManagerThread, Params, TaskManagerThread, assert_exact, assert_finished, in_directory};
@@ -42,6 +43,34 @@ fn a_second_job_manager_on_the_directory_deposes_the_first() {
     assert_finished(&second.end());
     assert_eq!(member.end().exit_code(), 0);
     assert_exact(&params);
+}
+
+#[test]
+fn a_job_manager_that_was_replaced_settles_nothing() {
+    let directory = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), 30_000, 5_000.0);
+    let never = Duration::from_secs(3600);
+    let settings = ClusterSettings {
+        checkpoint_interval: never,
+        slot_timeout: Duration::from_secs(10),
+        ..in_directory(directory.path())
+    };
+    let url = settings.checkpoint_dir.clone();
+    let first = JobManagerThread::start(settings, &params);
+    let member = TaskManagerThread::start(&first.address, 1);
+    first.lines.wait_for("deploying attempt 1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let taking_over = async { Journal::lead(CheckpointStorage::open(&url).await.unwrap(), |_| {}).await };
+    let _successor = runtime.block_on(taking_over).unwrap();
+    let unfinished = params.output.join("out/.pending-0-0-0");
+    fs::write(&unfinished, "").unwrap();
+
+    // The TaskManager goes in good order, so that nothing needs a new generation and settling is all there is to do.
+    member.stop.blocking_send(StopSignal::Terminate).unwrap();
+    assert_eq!(member.end().exit_code(), 143);
+    let error = first.end().error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+    assert!(unfinished.exists());
 }
 
 /// Runs a job for some checkpoints and stops it without a last one.

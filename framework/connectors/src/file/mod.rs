@@ -3,7 +3,8 @@
 //! Each subtask writes to a pending file, `.pending-{generation}-{subtask}-{sequence}`. At a barrier the file is synced
 //! and listed in the checkpoint; when the checkpoint is complete it is renamed to
 //! `part-{checkpoint}-{generation}-{subtask}.jsonl`. Readers look at `part-*` and nothing else. Recovery renames what
-//! the checkpoint lists and deletes what it does not; sweeps delete what tasks of older generations begin after that.
+//! the checkpoint lists and deletes what it does not, but for files of generations newer than it knows; sweeps delete what
+//! tasks of older generations begin after that.
 //!
 //! All processes of the job must see the same directory.
 

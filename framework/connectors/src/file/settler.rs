@@ -61,7 +61,13 @@ impl Settler for FileSettler {
             let message = format!("{lost}\nTo go on without these records: --set {ACCEPT_LOST_OUTPUT}=true");
             return Err(Error::new(ErrorKind::OutputLost, message));
         }
-        for name in names.iter().filter(|name| name.starts_with(PENDING_PREFIX)) {
+        // Of a run that was taken over nothing is of use. In this one, newer generations are those of a JobManager that
+        // has taken over from the one that asks, which may not know it yet.
+        let newest = request.generations.iter().map(|(generation, _)| *generation).max();
+        let is_of_successor =
+            |name: &str| found.as_ref() == Some(&owner) && PendingFile::pending_generation(name) > newest;
+        let unfinished = names.iter().filter(|name| name.starts_with(PENDING_PREFIX));
+        for name in unfinished.filter(|name| !is_of_successor(name)) {
             remove(&directory.join(name)).or_error(ErrorKind::Transient, &place)?;
         }
         if !names.is_empty() {

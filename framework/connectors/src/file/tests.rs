@@ -251,3 +251,17 @@ fn files_that_zombies_open_after_the_settling_are_swept() {
     live.commit(CheckpointId(2)).unwrap();
     assert_eq!((job.visible().as_str(), job.pending()), ("1 ", 0));
 }
+
+#[test]
+fn a_replaced_job_manager_leaves_the_files_of_its_successor_alone() {
+    let job = Job::new();
+    job.settle(None, Vec::new()).unwrap();
+    let (mut old, mut live) = (job.writer(0), job.writer(1));
+    write(&mut *old, [1]);
+    write(&mut *live, [2]);
+    precommit(&mut *live, 1);
+    assert_eq!(job.pending(), 2);
+    job.settle(None, Vec::new()).unwrap();
+    live.commit(CheckpointId(1)).unwrap();
+    assert_eq!((job.visible().as_str(), job.pending()), ("2 ", 0));
+}

@@ -18,7 +18,8 @@ pub enum Action<S> {
     /// `Deposed`.
     RaiseGeneration { above: Generation },
     /// Settle what this checkpoint lists and fence the ids of every generation up to and including `generation`, then
-    /// read what is needed to restore. At most one is under way. Answer: `Settled` or `SettleFailed`.
+    /// read what is needed to restore. At most one is under way. The driver makes sure first that it still leads. Answer:
+    /// `Settled`, `SettleFailed` or `Deposed`.
     Settle { checkpoint: Option<CheckpointId>, generation: Generation },
     /// Remove what late zombies of generations before `below` have opened since they were settled. At most one is under
     /// way, and never beside a settling. Answer: `Swept`.

@@ -158,6 +158,15 @@ impl Journal {
         &self.storage
     }
 
+    /// Makes sure that nobody has taken over. A JobManager that slept does not know it otherwise.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is written.
+    pub async fn confirm_lead(&self) -> Result<(), AppendError> {
+        let highest = numbers(&self.storage).await.map_err(AppendError::Failed)?.into_iter().max();
+        if highest > Some(self.newest) { Err(AppendError::Conflict) } else { Ok(()) }
+    }
+
     /// Makes `record` true.
     ///
     /// # Errors
