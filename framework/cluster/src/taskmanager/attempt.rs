@@ -33,6 +33,8 @@ pub(super) struct Attempt {
     aborted: BTreeMap<CheckpointId, watch::Sender<bool>>,
     /// Set when it is cancelled: until then its tasks have to be gone.
     deadline: Option<MonotonicTime>,
+    /// The same for who prepares it.
+    cancelled: watch::Sender<bool>,
     commits: Vec<Commit>,
 }
 
@@ -69,6 +71,7 @@ impl Attempt {
             snapshots_left: 0,
             aborted: BTreeMap::new(),
             deadline: None,
+            cancelled: watch::Sender::new(false),
             commits: Vec::new(),
         }
     }
@@ -166,11 +169,17 @@ impl Attempt {
     pub(super) fn cancel(&mut self, now: MonotonicTime, timeout: Duration) {
         if self.deadline.is_none() {
             self.deadline = Some(now + timeout);
+            self.cancelled.send_replace(true);
             self.slots.iter().for_each(SlotThread::cancel);
             for aborted in self.aborted.values() {
                 aborted.send_replace(true);
             }
         }
+    }
+
+    /// What becomes true when it is cancelled.
+    pub(super) fn cancelled(&self) -> watch::Receiver<bool> {
+        self.cancelled.subscribe()
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

@@ -1,6 +1,7 @@
-//! Brings tasks to the point where they can be started: restores their state, builds them, connects them.
+//! Brings tasks to the point where they can be started: restores their state, builds them, connects them. All of it may
+//! take long, and ends soon when the attempt is cancelled.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use flott_core::{Error, OperatorUid, Result, SubtaskIndex, snapshot::RestoredOperator};
 use flott_runtime::{
@@ -8,7 +9,11 @@ use flott_runtime::{
     exchange::SessionKey,
     task::TaskListener,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 
 use super::{
     Job, Member,
@@ -20,6 +25,8 @@ use crate::rpc::message::Deploy;
 pub(super) enum NotPrepared {
     /// The checkpoint cannot be read: an older one may have to do.
     Damaged(Error),
+    /// The attempt was cancelled.
+    Cancelled,
     /// Anything else.
     Failed(Error),
 }
@@ -30,18 +37,20 @@ impl From<Error> for NotPrepared {
     }
 }
 
-/// Prepares the tasks of an attempt.
+/// Prepares the tasks of an attempt, until `cancelled` becomes true.
 pub(super) async fn prepare(
     member: Arc<Member>,
     job: Arc<Job>,
     epoch: u64,
     deploy: Deploy,
+    mut cancelled: watch::Receiver<bool>,
     events: mpsc::Sender<Event>,
 ) -> Result<Prepared, NotPrepared> {
     let key = SessionKey { epoch, attempt: deploy.attempt.0, cluster: job.cluster };
     let (me, peers, attempt) = (deploy.me, deploy.peers.clone(), deploy.attempt);
     let listener = SessionListener { attempt, events: events.clone() };
-    let building = tokio::task::spawn_blocking(move || build(&job, deploy, Arc::new(listener)));
+    let while_building = cancelled.clone();
+    let building = spawn_blocking(move || build(&job, deploy, while_building, Arc::new(listener)));
     let tasks = building.await;
     let mut tasks = tasks
         .unwrap_or_else(|error| Err(Error::user(format!("an operator could not be made: {error}")).into()))?;
@@ -51,13 +60,40 @@ pub(super) async fn prepare(
         .collect();
     let on_lost = on_peer_lost(attempt, peers, events);
     let listener = Arc::clone(&member.exchange);
-    let connecting = member.network.spawn(async move { listener.connect(key, me, links, on_lost).await });
-    let exchange = connecting.await.map_err(|error| Error::internal(error.to_string()))??;
-    Ok(Prepared { tasks, exchange })
+    let mut connecting = member.network.spawn(async move { listener.connect(key, me, links, on_lost).await });
+    match unless_cancelled(&mut cancelled, &mut connecting).await {
+        Ok(connected) => {
+            let exchange = connected.map_err(|error| Error::internal(error.to_string()))??;
+            Ok(Prepared { tasks, exchange })
+        }
+        Err(cancelled) => {
+            connecting.abort();
+            // Dropping operators may block on what they hold.
+            let _ = spawn_blocking(move || drop(tasks)).await;
+            Err(cancelled)
+        }
+    }
 }
 
-fn build(job: &Job, deploy: Deploy, listener: Arc<dyn TaskListener>) -> Result<DeployedTasks, NotPrepared> {
-    let restored = restore(job, &deploy, &Handle::current()).map_err(NotPrepared::Damaged)?;
+/// What comes out of `work`, unless the attempt is cancelled or forgotten before.
+async fn unless_cancelled<T>(
+    cancelled: &mut watch::Receiver<bool>,
+    work: impl Future<Output = T>,
+) -> Result<T, NotPrepared> {
+    tokio::select! {
+        biased;
+        _ = cancelled.wait_for(|&is_cancelled| is_cancelled) => Err(NotPrepared::Cancelled),
+        done = work => Ok(done),
+    }
+}
+
+fn build(
+    job: &Job,
+    deploy: Deploy,
+    cancelled: watch::Receiver<bool>,
+    listener: Arc<dyn TaskListener>,
+) -> Result<DeployedTasks, NotPrepared> {
+    let restored = restore(job, &deploy, cancelled, &Handle::current())?;
     let deployment = Deployment {
         job: Arc::new(deploy.job),
         attempt: deploy.attempt,
@@ -74,8 +110,9 @@ fn build(job: &Job, deploy: Deploy, listener: Arc<dyn TaskListener>) -> Result<D
 fn restore(
     job: &Job,
     deploy: &Deploy,
+    mut cancelled: watch::Receiver<bool>,
     runtime: &Handle,
-) -> Result<BTreeMap<(SubtaskIndex, OperatorUid), RestoredOperator>> {
+) -> Result<BTreeMap<(SubtaskIndex, OperatorUid), RestoredOperator>, NotPrepared> {
     let Some(manifest) = &deploy.restore else { return Ok(BTreeMap::new()) };
     let graph = &job.plan.graph;
     let mut restored = BTreeMap::new();
@@ -85,13 +122,42 @@ fn restore(
             let groups = graph.max_parallelism.key_groups(subtask, vertex.parallelism);
             for &operator in &vertex.operators {
                 let uid = &graph.operator(operator).uid;
-                let operator = runtime.block_on(job.storage.restore(manifest, uid, groups));
+                let restoring = job.storage.restore(manifest, uid, groups);
+                let operator = runtime.block_on(unless_cancelled(&mut cancelled, restoring))?;
                 let operator = operator.map_err(|error| {
-                    error.context(format!("operator {:?}: cannot restore its state", uid.as_str()))
+                    let context = format!("operator {:?}: cannot restore its state", uid.as_str());
+                    NotPrepared::Damaged(error.context(context))
                 })?;
                 restored.insert((subtask, uid.clone()), operator);
             }
         }
     }
     Ok(restored)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use flott_core::{AttemptId, MonotonicTime};
+
+    use super::*;
+    use crate::taskmanager::attempt::Attempt;
+
+    #[tokio::test]
+    async fn a_cancelled_attempt_waits_for_nothing() {
+        let mut attempt = Attempt::new(AttemptId(1));
+        let mut cancelled = attempt.cancelled();
+        assert!(matches!(unless_cancelled(&mut cancelled, async { 7 }).await, Ok(7)));
+        attempt.cancel(MonotonicTime::ZERO, Duration::from_secs(30));
+        let restoring = unless_cancelled(&mut cancelled, pending::<()>()).await;
+        assert!(matches!(restoring, Err(NotPrepared::Cancelled)));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_forgotten_waits_for_nothing() {
+        let mut cancelled = Attempt::new(AttemptId(1)).cancelled();
+        let restoring = unless_cancelled(&mut cancelled, pending::<()>()).await;
+        assert!(matches!(restoring, Err(NotPrepared::Cancelled)));
+    }
 }

@@ -170,11 +170,13 @@ impl Session {
             restored = deploy.restore.as_ref().map(|manifest| manifest.checkpoint.0),
             "deploying tasks"
         );
-        self.attempts.insert(id, Attempt::new(id));
+        let attempt = Attempt::new(id);
+        let cancelled = attempt.cancelled();
+        self.attempts.insert(id, attempt);
         let (member, job, events) = (Arc::clone(&self.member), Arc::clone(&self.job), self.events.clone());
         let epoch = self.epoch.0;
         tokio::spawn(async move {
-            let result = deploying::prepare(member, job, epoch, deploy, events.clone()).await;
+            let result = deploying::prepare(member, job, epoch, deploy, cancelled, events.clone()).await;
             let _ = events.send(Event::Prepared { attempt: id, result }).await;
         });
     }
@@ -196,6 +198,7 @@ impl Session {
                 tokio::task::spawn_blocking(move || drop(prepared));
                 return;
             }
+            Err(NotPrepared::Cancelled) => return attempt.give_up(),
             Err(NotPrepared::Failed(error)) => {
                 attempt.give_up();
                 error
