@@ -48,6 +48,8 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, NotPrepared> {
     let key = SessionKey { epoch, attempt: deploy.attempt.0, cluster: job.cluster };
     let (me, peers, attempt) = (deploy.me, deploy.peers.clone(), deploy.attempt);
+    // Whoever restores more than this TaskManager comes later; the JobManager knows when it is too late.
+    let arrival_timeout = job.settings.job_settings().deploy_timeout;
     let listener = SessionListener { attempt, events: events.clone() };
     let while_building = cancelled.clone();
     let building = spawn_blocking(move || build(&job, deploy, while_building, Arc::new(listener)));
@@ -60,7 +62,8 @@ pub(super) async fn prepare(
         .collect();
     let on_lost = on_peer_lost(attempt, peers, events);
     let listener = Arc::clone(&member.exchange);
-    let mut connecting = member.network.spawn(async move { listener.connect(key, me, links, on_lost).await });
+    let mut connecting =
+        member.network.spawn(async move { listener.connect(key, me, links, arrival_timeout, on_lost).await });
     match unless_cancelled(&mut cancelled, &mut connecting).await {
         Ok(connected) => {
             let exchange = connected.map_err(|error| Error::internal(error.to_string()))??;

@@ -33,8 +33,8 @@ const HELLO_BYTES: usize = 4 + 2 + 3 * 8 + 4;
 /// Time for a peer to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time for all peers of an attempt to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to reach a peer, which listens whatever else it does.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections that arrived before their attempt was deployed here.
 const EARLY_CONNECTIONS_MAX: usize = 64;
@@ -89,8 +89,9 @@ impl ExchangeListener {
         self.port
     }
 
-    /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others.
-    /// `on_lost` is called, at most once per peer, when a connection breaks.
+    /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others for
+    /// `arrival_timeout`: they come when they have restored their state. `on_lost` is called, at most once per peer,
+    /// when a connection breaks.
     ///
     /// # Errors
     /// [`ErrorKind::Transient`] when a peer cannot be reached in time.
@@ -99,6 +100,7 @@ impl ExchangeListener {
         key: SessionKey,
         me: PeerIndex,
         peers: Vec<(PeerIndex, ExchangeAddress, PeerLink)>,
+        arrival_timeout: Duration,
         on_lost: Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
     ) -> Result<ExchangeSession> {
         // Connections of older attempts will not be asked for any more.
@@ -106,8 +108,9 @@ impl ExchangeListener {
         let mut connecting = JoinSet::new();
         for (peer, address, link) in peers {
             let awaited = (peer < me).then(|| self.await_peer(key, peer));
+            let patience = if awaited.is_some() { arrival_timeout } else { DIAL_TIMEOUT };
             connecting.spawn(async move {
-                let stream = timeout(CONNECT_TIMEOUT, async {
+                let stream = timeout(patience, async {
                     match awaited {
                         Some(awaited) => {
                             awaited.await.map_err(|_| Error::transient("a newer attempt took over"))
@@ -280,6 +283,8 @@ async fn read_frames(reader: OwnedReadHalf, link: &PeerLink) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use flott_core::{Batch, StreamElement};
 
     use super::*;
@@ -290,6 +295,12 @@ mod tests {
 
     const KEY: SessionKey = SessionKey { cluster: 1, epoch: 2, attempt: 3 };
     const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 1 };
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn unlinked(peers: Range<PeerIndex>) -> Vec<(PeerIndex, ExchangeAddress, PeerLink)> {
+        peers.map(|peer| (peer, String::new(), PeerLink::default())).collect()
+    }
 
     fn silent() -> Arc<dyn Fn(PeerIndex, Error) + Send + Sync> {
         Arc::new(|_, _| {})
@@ -306,8 +317,8 @@ mod tests {
         let mut receiver = RemoteReceiver::<u64>::new(to_a.input(CHANNEL, SlotWaker::default()));
         let address = |listener: &ExchangeListener| format!("127.0.0.1:{}", listener.port());
         let (a_session, b_session) = tokio::join!(
-            a.connect(KEY, 0, vec![(1, address(&b), to_b)], silent()),
-            b.connect(KEY, 1, vec![(0, address(&a), to_a)], silent()),
+            a.connect(KEY, 0, vec![(1, address(&b), to_b)], SOON, silent()),
+            b.connect(KEY, 1, vec![(0, address(&a), to_a)], SOON, silent()),
         );
         let (_a_session, _b_session) = (a_session.unwrap(), b_session.unwrap());
         sender.send_batch(&mut Batch { records: vec![1u64, 2, 3], times: vec![] });
@@ -339,11 +350,26 @@ mod tests {
             }
         });
         let mut peer = dial(&address, KEY, 0).await.unwrap();
-        let session = listener.connect(KEY, 1, vec![(0, String::new(), PeerLink::default())], on_lost).await;
+        let session = listener.connect(KEY, 1, unlinked(0..1), SOON, on_lost).await;
         peer.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
         let (peer, error) = timeout(Duration::from_secs(5), was_lost).await.unwrap().unwrap();
         assert_eq!(peer, 0);
         assert!(error.to_string().contains("a frame of 4294967295 bytes"), "{error}");
         drop(session);
+    }
+
+    #[tokio::test]
+    async fn peers_are_awaited_for_as_long_as_it_is_said() {
+        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("127.0.0.1:{}", listener.port());
+        let soon = Duration::from_millis(10);
+        let awaiting = listener.connect(KEY, 1, unlinked(0..1), soon, silent()).await;
+        assert!(awaiting.err().unwrap().to_string().contains("no connection in time"));
+        let (session, dialled) =
+            tokio::join!(listener.connect(KEY, 1, unlinked(0..1), SOON, silent()), async {
+                tokio::time::sleep(20 * soon).await;
+                dial(&address, KEY, 0).await
+            });
+        assert!(session.is_ok() && dialled.is_ok());
     }
 }
