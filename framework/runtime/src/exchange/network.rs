@@ -36,8 +36,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time to reach a peer, which listens whatever else it does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that arrived before their attempt was deployed here.
-const EARLY_CONNECTIONS_MAX: usize = 64;
+/// Connections that arrived before their attempt was deployed here. No attempt has more: max parallelism ends here.
+const EARLY_CONNECTIONS_MAX: usize = 32_768;
 
 /// What connections must agree on: the cluster, the JobManager's reign, the attempt. An old attempt's TaskManager cannot
 /// reach a new one.
@@ -163,7 +163,7 @@ async fn accept(listener: TcpListener, arrivals: Arc<Arrivals>) {
         let arrivals = Arc::clone(&arrivals);
         tokio::spawn(async move {
             match timeout(HELLO_TIMEOUT, read_hello(stream)).await {
-                Ok(Ok((key, peer, stream))) => arrive(&arrivals, key, peer, stream),
+                Ok(Ok((key, peer, stream))) => arrive(&arrivals, EARLY_CONNECTIONS_MAX, key, peer, stream),
                 Ok(Err(error)) => tracing::warn!(%error, "refused a connection to the exchange"),
                 Err(_) => tracing::warn!("a connection to the exchange did not say who it is"),
             }
@@ -171,17 +171,23 @@ async fn accept(listener: TcpListener, arrivals: Arc<Arrivals>) {
     }
 }
 
-fn arrive(arrivals: &Arrivals, key: SessionKey, peer: PeerIndex, stream: TcpStream) {
+fn arrive(arrivals: &Arrivals, capacity: usize, key: SessionKey, peer: PeerIndex, stream: TcpStream) {
     let mut arrivals = lock(arrivals);
     match arrivals.remove(&(key, peer)) {
         Some(Arrival::Awaited(sender)) => drop(sender.send(stream)),
-        _ => {
-            while arrivals.len() >= EARLY_CONNECTIONS_MAX {
-                arrivals.pop_first();
-            }
+        _ if arrivals.len() < capacity || forget_older(&mut arrivals, key) => {
             arrivals.insert((key, peer), Arrival::Stream(stream));
         }
+        _ => tracing::warn!(?key, peer, "refused a connection to the exchange: too many wait already"),
     }
+}
+
+/// Makes room for a connection of this attempt at the cost of an older one.
+fn forget_older(arrivals: &mut BTreeMap<(SessionKey, PeerIndex), Arrival>, key: SessionKey) -> bool {
+    let mut older = arrivals.range(..(key, 0));
+    let stream = older.find(|(_, arrival)| matches!(arrival, Arrival::Stream(_)));
+    let oldest = stream.map(|(&oldest, _)| oldest);
+    oldest.is_some_and(|oldest| arrivals.remove(&oldest).is_some())
 }
 
 async fn dial(address: &str, key: SessionKey, me: PeerIndex) -> Result<TcpStream> {
@@ -371,5 +377,34 @@ mod tests {
                 dial(&address, KEY, 0).await
             });
         assert!(session.is_ok() && dialled.is_ok());
+    }
+
+    #[tokio::test]
+    async fn connections_of_a_large_attempt_all_wait() {
+        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("127.0.0.1:{}", listener.port());
+        let mut dialled = Vec::new();
+        for peer in 0..100 {
+            dialled.push(dial(&address, KEY, peer).await.unwrap());
+        }
+        while lock(&listener.arrivals).len() < dialled.len() {
+            tokio::task::yield_now().await;
+        }
+        assert!(listener.connect(KEY, 100, unlinked(0..100), SOON, silent()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_gives_way_only_to_a_newer_attempt() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (old, new) = (SessionKey { attempt: 2, ..KEY }, KEY);
+        let arrivals = Arrivals::default();
+        let (awaiting, _awaited) = oneshot::channel();
+        lock(&arrivals).insert((old, 9), Arrival::Awaited(awaiting));
+        for (key, peer) in [(old, 0), (new, 1), (new, 2), (old, 3)] {
+            arrive(&arrivals, 3, key, peer, TcpStream::connect(address).await.unwrap());
+        }
+        let waiting: Vec<_> = lock(&arrivals).keys().copied().collect();
+        assert_eq!(waiting, [(old, 9), (new, 1), (new, 2)]);
     }
 }
