@@ -287,10 +287,15 @@ impl Session {
         self.leave(SessionEnd::Signalled(signal));
     }
 
-    /// Ends all tasks, and then the session.
+    /// Ends all tasks, and then the session. Who is asked to end does not wait for another JobManager.
     fn leave(&mut self, end: SessionEnd) {
         self.heartbeat();
-        if self.end.is_none() {
+        let is_open = match (&self.end, &end) {
+            (None, _) => true,
+            (Some(SessionEnd::JobManagerGone(_)), SessionEnd::Signalled(_)) => true,
+            (Some(_), _) => false,
+        };
+        if is_open {
             self.end = Some(end);
         }
         let (now, timeout) = (self.member.clock.now(), self.job.settings.cancel_timeout);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use flott_cluster::{
-    ClusterSettings, Silent, StopSignal, TaskManagerOutcome, run_jobmanager, run_taskmanager,
+    ClusterSettings, OutcomeStatus, Silent, StopSignal, TaskManagerOutcome, run_jobmanager, run_taskmanager,
 };
 use tempfile::TempDir;
 
@@ -51,6 +51,29 @@ fn a_task_manager_that_leaves_hands_its_tasks_over() {
     assert_finished(&jobmanager.end());
     others.into_iter().for_each(|member| drop(member.end()));
     assert_exact(&params);
+}
+
+#[test]
+fn a_task_manager_that_is_asked_to_end_while_its_job_manager_goes_waits_for_no_other() {
+    let directory = TempDir::new().unwrap();
+    let reached = directory.path().join("reached");
+    let mut params = Params::new(directory.path(), 1_000, 0.0);
+    params.hang_at = Some((500, reached.clone()));
+    let jobmanager = JobManagerThread::start(in_directory(directory.path()), &params);
+    let member = TaskManagerThread::start(&jobmanager.address, 1);
+    while !reached.exists() {
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    for _ in 0..3 {
+        jobmanager.stop.blocking_send(StopSignal::Terminate).unwrap();
+    }
+    assert_eq!(jobmanager.end().status, OutcomeStatus::Suspended);
+    // Its tasks hang, so that it cannot leave before it is asked.
+    for _ in 0..2 {
+        member.stop.blocking_send(StopSignal::Terminate).unwrap();
+    }
+    let outcome = member.end();
+    assert!(matches!(outcome, TaskManagerOutcome::Signalled(StopSignal::Terminate)), "{outcome:?}");
 }
 
 const JOBMANAGER: &str = "FLOTT_TEST_JOBMANAGER";
