@@ -56,8 +56,8 @@ pub(crate) struct CheckpointStore {
 pub(crate) enum Opened {
     /// The job has ended; nothing was changed.
     Ended(TerminalRecord),
-    /// This JobManager leads. `is_again`: the job had ended and begins from nothing.
-    Leading { store: CheckpointStore, record: Box<JobRecord>, is_again: bool },
+    /// This JobManager leads.
+    Leading { store: CheckpointStore, record: Box<JobRecord> },
 }
 
 impl CheckpointStore {
@@ -84,17 +84,17 @@ impl CheckpointStore {
             ));
         }
         let terminal = found.and_then(|record| record.terminal);
-        let is_again = terminal.is_some() && is_again_wanted;
         if let Some(terminal) = terminal.filter(|_| !is_again_wanted) {
             return Ok(Opened::Ended(terminal));
         }
         let journal = Journal::lead(storage.clone(), |record| {
-            if is_again {
+            if is_again_wanted && record.terminal.is_some() {
                 // What may be open in external systems stays known, and ids go on: nothing of the old run is mistaken
                 // for the new one's.
                 record.checkpoints.clear();
                 record.initial_splits.clear();
                 record.terminal = None;
+                record.is_repeat = true;
                 record.run.clear();
             }
             if record.run.is_empty() {
@@ -107,7 +107,7 @@ impl CheckpointStore {
         let kept: BTreeSet<&str> = record.checkpoints.iter().map(|entry| entry.directory.as_str()).collect();
         storage.discard_leftovers(&kept).await?;
         let store = Self { storage, journal: Arc::new(Mutex::new(journal)) };
-        Ok(Opened::Leading { store, record, is_again })
+        Ok(Opened::Leading { store, record })
     }
 
     /// Makes sure that no other JobManager has taken over.
@@ -141,6 +141,7 @@ impl CheckpointStore {
         let entry = self.storage.write_manifest(&manifest).await?;
         self.change(|record| {
             record.last_checkpoint = record.last_checkpoint.max(entry.checkpoint);
+            record.is_repeat = false;
             record.checkpoints.push(entry);
         })
         .await
@@ -231,16 +232,43 @@ pub(crate) fn history(record: &JobRecord) -> History {
 #[cfg(test)]
 mod tests {
     use flott_control::job::JobStatus;
+    use flott_core::{AttemptId, MaxParallelism};
     use tokio::task::yield_now;
 
     use super::*;
+
+    async fn lead(url: &str, is_again_wanted: bool) -> (CheckpointStore, JobRecord) {
+        let opened = CheckpointStore::open(url, "job", is_again_wanted, "run".into()).await.unwrap();
+        let Opened::Leading { store, record } = opened else { panic!("the job has ended") };
+        (store, *record)
+    }
+
+    fn finished() -> TerminalRecord {
+        TerminalRecord { status: JobStatus::Finished.to_string(), at_ms: 0, message: None }
+    }
+
+    #[tokio::test]
+    async fn a_run_repeats_the_one_before_until_its_first_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let (store, record) = lead(&url, true).await;
+        assert!(!record.is_repeat);
+        store.end(finished()).await.unwrap();
+        for is_again_wanted in [true, true, false] {
+            let (_, record) = lead(&url, is_again_wanted).await;
+            assert!(record.is_repeat);
+        }
+        let (store, record) = lead(&url, true).await;
+        let groups = MaxParallelism::default();
+        store.store(Manifest::new(CheckpointId(1), record.epoch, AttemptId(1), groups)).await.unwrap();
+        assert!(!lead(&url, true).await.1.is_repeat);
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_change_that_is_given_up_half_way_does_not_look_like_another_leaders() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("file://{}", directory.path().display());
-        let opened = CheckpointStore::open(&url, "job", false, "run".into()).await.unwrap();
-        let Opened::Leading { store, .. } = opened else { panic!("a new directory has no end") };
+        let (store, _) = lead(&url, false).await;
         for number in 0..60_u64 {
             let raised = store.clone();
             let raising =
@@ -251,8 +279,7 @@ mod tests {
             raising.abort();
             let _ = raising.await;
         }
-        let status = JobStatus::Finished.to_string();
-        store.end(TerminalRecord { status, at_ms: 0, message: None }).await.unwrap();
+        store.end(finished()).await.unwrap();
         let opened = CheckpointStore::open(&url, "job", false, "later".into()).await.unwrap();
         assert!(matches!(opened, Opened::Ended(_)));
     }

@@ -128,7 +128,7 @@ impl Driver {
             generations: unswept(&self.generations, generation),
             is_thorough: self.is_thorough,
             is_first: !self.has_settled,
-            is_again: self.is_again,
+            is_repeat: self.is_repeat,
         };
         let events = self.events.clone();
         self.background.spawn(async move {

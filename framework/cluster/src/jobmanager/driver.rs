@@ -85,8 +85,8 @@ pub(super) struct Driver {
     /// A snapshot file was found damaged, or nobody has looked yet.
     pub(super) is_thorough: bool,
     pub(super) has_settled: bool,
-    /// The job had ended and is run again.
-    pub(super) is_again: bool,
+    /// The run repeats one that had ended.
+    pub(super) is_repeat: bool,
     pub(super) background: JoinSet<()>,
     /// Facts that carrying out an action has brought up.
     pub(super) facts: VecDeque<Fact<TaskAck>>,

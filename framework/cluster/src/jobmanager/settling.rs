@@ -36,8 +36,8 @@ pub(super) struct Settling {
     pub(super) is_thorough: bool,
     /// Ask the external systems whether the settings will do.
     pub(super) is_first: bool,
-    /// The job had ended and is run again, so its output is repeated on purpose.
-    pub(super) is_again: bool,
+    /// The run repeats one that had ended, so its output is repeated on purpose.
+    pub(super) is_repeat: bool,
 }
 
 impl Settling {
@@ -114,7 +114,7 @@ impl Settling {
             committables,
             generations: self.generations.clone(),
             allow_repeated_output: self.settings.allow_repeated_output
-                || (self.is_again && manifest.is_none()),
+                || (self.is_repeat && manifest.is_none()),
             accept_lost_output: self.settings.accept_lost_output,
         };
         settler.settle(&request).map(Some)

@@ -65,9 +65,9 @@ impl JobManager {
         let settings = &self.settings;
         let opened =
             CheckpointStore::open(&settings.checkpoint_dir, &self.job_name, settings.again, run).await?;
-        let (store, record, is_again) = match opened {
+        let (store, record) = match opened {
             store::Opened::Ended(terminal) => return Ok(already_ended(terminal)),
-            store::Opened::Leading { store, record, is_again } => (store, *record, is_again),
+            store::Opened::Leading { store, record } => (store, *record),
         };
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let reception = Arc::new(self.reception(&program, &record)?);
@@ -77,7 +77,7 @@ impl JobManager {
             }
             Entrance::Pipe(pipe) => tokio::spawn(members::take_pipe(pipe, reception, events.clone())),
         };
-        let driver = self.driver(program, plan, store, record, is_again, events);
+        let driver = self.driver(program, plan, store, record, events);
         driver.report.note(match driver.completed.last() {
             Some(checkpoint) => format!("leading in epoch {}; newest checkpoint {checkpoint}", driver.epoch),
             None => format!("leading in epoch {}; no checkpoint yet", driver.epoch),
@@ -108,7 +108,6 @@ impl JobManager {
         plan: ExecutionPlan,
         store: CheckpointStore,
         record: JobRecord,
-        is_again: bool,
         events: mpsc::Sender<super::event::Event>,
     ) -> Driver {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -137,7 +136,7 @@ impl JobManager {
             restored: None,
             is_thorough: false,
             has_settled: false,
-            is_again,
+            is_repeat: record.is_repeat,
             background: JoinSet::new(),
             facts: VecDeque::new(),
             signal: None,

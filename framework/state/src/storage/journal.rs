@@ -32,6 +32,9 @@ pub struct JobRecord {
     pub epoch: LeaderEpoch,
     /// Differs between runs of a job that each began from nothing.
     pub run: String,
+    /// The run repeats one that had ended, and has no checkpoint yet: what it finds written is to be written again.
+    #[serde(default)]
+    pub is_repeat: bool,
     /// The job's name.
     pub job_name: String,
     /// Scope of transactional ids in use.
