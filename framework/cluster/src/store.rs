@@ -127,6 +127,11 @@ impl CheckpointStore {
         .await
     }
 
+    /// What the first look of an enumerator has found, if there was one.
+    pub(crate) async fn first_splits(&self, uid: &OperatorUid) -> Option<Vec<Split>> {
+        self.journal.lock().await.record().initial_splits.get(uid).cloned()
+    }
+
     /// Keeps what the first look of an enumerator has found.
     pub(crate) async fn keep_first_splits(
         &self,

@@ -58,7 +58,7 @@ pub struct Discovery {
 
 /// Finds the splits of a source. Lives at the JobManager, on a thread of its own; may block.
 pub trait SplitEnumerator: Send {
-    /// Looks for splits. `known` are those found before, by id; `is_first` says that this job has never looked before,
+    /// Looks for splits. `known` are those that need not be found again, by id; `is_first` says that this job has never looked before,
     /// so that where to start is a matter of settings (later splits are read from their beginning).
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl Driver {
                 self.report.warn(format!("TaskManager {task_manager} lost: {reason}"));
                 self.disconnect(task_manager);
             }
-            Action::DiscoverSplits { vertex, known } => self.discover(vertex, known),
+            Action::DiscoverSplits { vertex } => self.discover(vertex),
             Action::AssignSplits { attempt, vertex, subtask, splits } => {
                 self.assign(attempt, vertex, subtask, splits);
             }
@@ -188,11 +188,10 @@ impl Driver {
         Some(manifest)
     }
 
-    fn discover(&mut self, vertex: VertexId, known: EnumeratorSnapshot) {
+    fn discover(&mut self, vertex: VertexId) {
         let Some(operator) = self.plan.source_of(self.plan.vertex(vertex)) else { return };
         let uid = self.plan.graph.operator(operator).uid.clone();
-        let first = self.first_splits.get(&uid).cloned();
-        let search = Search { vertex, operator, uid, known: known.known, first };
+        let search = Search { vertex, operator, uid, known: BTreeSet::new() };
         let (program, store, events) = (Arc::clone(&self.program), self.store.clone(), self.events.clone());
         self.background.spawn(search.run(program, store, events));
     }

@@ -21,10 +21,8 @@ pub(super) struct Search {
     pub(super) vertex: VertexId,
     pub(super) operator: OperatorId,
     pub(super) uid: OperatorUid,
-    /// Splits found before.
+    /// Splits that this search has found.
     pub(super) known: BTreeSet<String>,
-    /// What the first look of this job found, if there was one.
-    pub(super) first: Option<Vec<source::Split>>,
 }
 
 impl Search {
@@ -54,10 +52,9 @@ impl Search {
         store: CheckpointStore,
         events: &mpsc::Sender<Event>,
     ) -> Result<bool, SearchError> {
-        let mut is_first = self.first.is_none() && self.known.is_empty();
-        if let Some(first) = self.first.take() {
-            self.report(first, events).await;
-        }
+        let first = store.first_splits(&self.uid).await;
+        let mut is_first = first.is_none();
+        self.report(first.unwrap_or_default(), events).await;
         let operator = self.operator;
         let made = spawn_blocking(move || program.operator(operator).enumerator()).await;
         let made = made.map_err(panicked)??;

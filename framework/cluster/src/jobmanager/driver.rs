@@ -10,7 +10,7 @@ use flott_control::{
 };
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, Generation, JobIdentity, LeaderEpoch, MonotonicTime,
-    OperatorUid, SubtaskIndex, TaskManagerId, source::Split,
+    SubtaskIndex, TaskManagerId,
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
@@ -79,7 +79,6 @@ pub(super) struct Driver {
     /// Completed checkpoints in the storage.
     pub(super) completed: Vec<CheckpointId>,
     pub(super) generations: BTreeMap<Generation, u32>,
-    pub(super) first_splits: BTreeMap<OperatorUid, Vec<Split>>,
     /// The checkpoint that the next attempt starts from.
     pub(super) restored: Option<Arc<Manifest>>,
     /// A snapshot file was found damaged, or nobody has looked yet.

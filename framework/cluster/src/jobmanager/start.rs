@@ -132,7 +132,6 @@ impl JobManager {
             attempt: None,
             completed: record.checkpoints.iter().map(|entry| entry.checkpoint).collect(),
             generations: record.unswept.into_iter().collect(),
-            first_splits: record.initial_splits,
             restored: None,
             is_thorough: false,
             has_settled: false,

@@ -36,8 +36,9 @@ pub enum Action<S> {
     /// Close the connection: the JobMaster counts this TaskManager as lost already.
     Disconnect { task_manager: TaskManagerId, reason: String },
 
-    /// Begin to look for splits and go on until `DiscoveryEnded` or `DiscoveryFailed`.
-    DiscoverSplits { vertex: VertexId, known: EnumeratorSnapshot },
+    /// Begin to look for splits and go on until `DiscoveryEnded` or `DiscoveryFailed`. All are to be found, those that a
+    /// checkpoint holds as well.
+    DiscoverSplits { vertex: VertexId },
     /// Give these splits to a source's reader.
     AssignSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, splits: Vec<Split> },
     /// Tell a source's reader that no further split will come.

@@ -60,7 +60,7 @@ pub enum Fact<S> {
 
     /// Splits of a source were found; known ones may be among them.
     SplitsDiscovered { vertex: VertexId, splits: Vec<Split> },
-    /// The source is bounded and all its splits were found.
+    /// All splits of the source were found, by this JobManager.
     DiscoveryEnded { vertex: VertexId },
     /// Discovery has ended with a failure; it is asked for again after a restart.
     DiscoveryFailed { vertex: VertexId, failure: Failure },

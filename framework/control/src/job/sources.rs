@@ -20,7 +20,7 @@ impl<S> JobMaster<S> {
         for (&vertex, source) in &mut self.sources {
             source.on_restored(restored.remove(&vertex));
             if !source.is_complete() && self.discovering.insert(vertex) {
-                out.push(Action::DiscoverSplits { vertex, known: source.snapshot() });
+                out.push(Action::DiscoverSplits { vertex });
             }
         }
     }

@@ -7,13 +7,17 @@ use super::{EnumeratorSnapshot, RestoredSource, Split, SplitAction};
 /// The enumerator of one source.
 ///
 /// Splits go in order to the reader that has the fewest, the first one of equals, so the same facts always give the
-/// same, balanced assignment. Splits discovered by this JobManager are remembered as they were found, because a
-/// checkpoint from before their discovery does not hold them.
+/// same, balanced assignment. All splits that this JobManager discovers are remembered as they were found, also those that
+/// the checkpoint holds: the job may have to go back to an older one, from before their discovery.
 #[derive(Debug, Default)]
 pub struct SplitAssignment {
     discovered: Vec<Split>,
+    discovered_ids: BTreeSet<String>,
+    /// This JobManager has discovered all there are.
+    has_discovered_all: bool,
     known: BTreeSet<String>,
     waiting: Vec<Split>,
+    /// All there are is known.
     is_complete: bool,
     readers: Vec<u32>,
     /// The readers of this attempt have been told what is theirs.
@@ -30,7 +34,7 @@ impl SplitAssignment {
     /// The job goes back to a checkpoint, or to its beginning: all splits wait to be assigned again.
     pub fn on_restored(&mut self, restored: Option<RestoredSource>) {
         let RestoredSource { enumerator, mut splits } = restored.unwrap_or_default();
-        self.is_complete |= enumerator.is_complete;
+        self.is_complete = enumerator.is_complete || self.has_discovered_all;
         self.known = enumerator.known;
         self.readers.clear();
         splits.sort_by(|a, b| a.id.cmp(&b.id));
@@ -58,11 +62,13 @@ impl SplitAssignment {
         self.readers.clear();
     }
 
-    /// Splits were found. Known ones are ignored.
+    /// Splits were found. Known ones are not assigned again.
     pub fn on_discovered(&mut self, splits: Vec<Split>, out: &mut Vec<SplitAction>) {
         for split in splits {
-            if self.known.insert(split.id.clone()) {
+            if self.discovered_ids.insert(split.id.clone()) {
                 self.discovered.push(split.clone());
+            }
+            if self.known.insert(split.id.clone()) {
                 self.waiting.push(split);
             }
         }
@@ -71,6 +77,7 @@ impl SplitAssignment {
 
     /// There will be no further split: the source is bounded.
     pub fn on_discovery_ended(&mut self, out: &mut Vec<SplitAction>) {
+        self.has_discovered_all = true;
         if !std::mem::replace(&mut self.is_complete, true) {
             self.tell_no_more(out);
         }

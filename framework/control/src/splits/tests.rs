@@ -114,6 +114,30 @@ fn splits_younger_than_the_checkpoint_start_afresh() {
 }
 
 #[test]
+fn what_only_a_checkpoint_knew_that_is_given_up_starts_afresh() {
+    let mut source = SplitAssignment::new();
+    source.on_restored(restored(&["a", "new"], &["a", "new"], false));
+    acts(|out| source.on_attempt(1, out));
+    assert_eq!(acts(|out| source.on_discovered(splits(&["a", "new"]), out)), []);
+    source.on_attempt_over();
+    source.on_restored(restored(&["a"], &["a"], false));
+    let expected =
+        [SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a"), split("new")] }];
+    assert_eq!(acts(|out| source.on_attempt(1, out)), expected);
+}
+
+#[test]
+fn that_all_splits_are_known_is_forgotten_with_the_checkpoint_that_says_so() {
+    let mut source = SplitAssignment::new();
+    source.on_restored(restored(&["a"], &["a"], true));
+    source.on_restored(restored(&["a"], &["a"], false));
+    assert!(!source.is_complete());
+    acts(|out| source.on_discovery_ended(out));
+    source.on_restored(restored(&["a"], &["a"], false));
+    assert!(source.is_complete());
+}
+
+#[test]
 fn without_a_checkpoint_everything_starts_afresh() {
     let mut source = SplitAssignment::new();
     acts(|out| source.on_attempt(1, out));

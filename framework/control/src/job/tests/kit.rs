@@ -221,9 +221,8 @@ pub(super) fn abort(attempt: AttemptId, number: u64) -> Action<&'static str> {
     Action::AbortCheckpoint { attempt, checkpoint, reason }
 }
 
-pub(super) fn discover(known: &[&str]) -> Action<&'static str> {
-    let known = known.iter().map(|&id| id.to_owned()).collect();
-    Action::DiscoverSplits { vertex: SOURCE, known: EnumeratorSnapshot { known, is_complete: false } }
+pub(super) fn discover() -> Action<&'static str> {
+    Action::DiscoverSplits { vertex: SOURCE }
 }
 
 pub(super) fn split(id: &str) -> Split {

@@ -237,6 +237,23 @@ fn a_corrupt_newest_checkpoint_falls_back() {
 }
 
 #[test]
+fn splits_that_an_older_checkpoint_may_lack_are_looked_for() {
+    let completed = [6, 7].map(flott_core::CheckpointId).to_vec();
+    let mut job = Job::with(JobSettings::default(), History { completed, ..History::default() }).started();
+    let settled_from = |number, is_complete| {
+        let mut checkpoint = restored(number, false);
+        let mut source = source(&["a"], &["a"]);
+        source.enumerator.is_complete = is_complete;
+        checkpoint.sources.insert(SOURCE, source);
+        settled(Some(checkpoint))
+    };
+    job.raised(1);
+    assert!(!job.fact(settled_from(7, true)).contains(&discover()));
+    job.failed(ONE, ErrorKind::Transient);
+    assert!(job.fact(settled_from(6, false)).contains(&discover()));
+}
+
+#[test]
 fn a_failure_without_a_task_names_none() {
     let mut job = Job::running();
     let failure = Failure::new(ErrorKind::Transient, "refused");

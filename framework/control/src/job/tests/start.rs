@@ -15,7 +15,7 @@ fn generation_then_settle_then_deploy() {
     assert_eq!(job.start(), []);
     assert_eq!(job.raised(1), [settle(None, 0)]);
     assert_eq!(job.master.status(), JobStatus::Settling);
-    assert_eq!(job.settled(None), [discover(&[])]);
+    assert_eq!(job.settled(None), [discover()]);
     assert_eq!(job.master.status(), JobStatus::WaitingForSlots);
     assert_eq!(job.registered(A), []);
     assert_eq!(job.registered(B), [deploy(ONE, 1, None, &[A, B])]);
@@ -33,7 +33,7 @@ fn a_later_job_manager_goes_on_from_what_it_finds() {
     job.registered(A);
     job.registered(B);
     assert_eq!(job.raised(5), [settle(Some(7), 4)]);
-    assert_eq!(job.settled(Some(6)), [discover(&[]), deploy(ONE, 5, Some(6), &[A, B])]);
+    assert_eq!(job.settled(Some(6)), [discover(), deploy(ONE, 5, Some(6), &[A, B])]);
     job.all_running(ONE);
     assert_eq!(job.at(1000), [trigger(ONE, 10, crate::checkpoint::CheckpointKind::Periodic)]);
 }
@@ -60,8 +60,7 @@ fn restored_splits_are_assigned_with_the_deployment() {
         let (subtask, splits) = (SubtaskIndex(subtask), vec![split(id)]);
         Action::AssignSplits { attempt: ONE, vertex: SOURCE, subtask, splits }
     };
-    let expected =
-        [discover(&["a", "b", "read"]), deploy(ONE, 1, Some(3), &[A, B]), assign(0, "a"), assign(1, "b")];
+    let expected = [discover(), deploy(ONE, 1, Some(3), &[A, B]), assign(0, "a"), assign(1, "b")];
     assert_eq!(job.fact(settled(Some(checkpoint))), expected);
     let found = Fact::SplitsDiscovered { vertex: SOURCE, splits: vec![split("read"), split("c")] };
     assert_eq!(job.fact(found), [assign(0, "c")]);
@@ -129,5 +128,5 @@ fn failed_discovery_restarts_the_job_and_is_asked_for_again() {
     let actions = job.fact(Fact::DiscoveryFailed { vertex: SOURCE, failure });
     let message = "split discovery of vertex 0: no metadata";
     assert_eq!(actions, [cancel(ONE, &[A, B]), restart(ErrorKind::Transient, message, 0), settle(None, 1)]);
-    assert_eq!(job.settled(None), [discover(&[])]);
+    assert_eq!(job.settled(None), [discover()]);
 }
