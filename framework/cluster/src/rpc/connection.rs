@@ -37,7 +37,7 @@ pub(crate) fn split(stream: Box<dyn Stream>) -> (Reader, WriteHalf<Box<dyn Strea
     (BufReader::new(reader), writer)
 }
 
-/// Makes small messages leave at once and dead peers known.
+/// Makes small messages leave at once.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }

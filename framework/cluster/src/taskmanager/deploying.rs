@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 use flott_core::{Error, OperatorUid, Result, SubtaskIndex, snapshot::RestoredOperator};
 use flott_runtime::{
     deployment::{self, DeployedTasks, Deployment},
-    exchange::SessionKey,
+    exchange::{PeerPatience, SessionKey},
     task::TaskListener,
 };
 use tokio::{
@@ -48,8 +48,12 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, NotPrepared> {
     let key = SessionKey { epoch, attempt: deploy.attempt.0, cluster: job.cluster };
     let (me, peers, attempt) = (deploy.me, deploy.peers.clone(), deploy.attempt);
-    // Whoever restores more than this TaskManager comes later; the JobManager knows when it is too late.
-    let arrival_timeout = job.settings.job_settings().deploy_timeout;
+    let patience = PeerPatience {
+        // The JobManager knows when it is too late.
+        arrival_timeout: job.settings.job_settings().deploy_timeout,
+        heartbeat_interval: job.settings.heartbeat_interval,
+        heartbeat_timeout: job.settings.heartbeat_timeout,
+    };
     let listener = SessionListener { attempt, events: events.clone() };
     let while_building = cancelled.clone();
     let building = spawn_blocking(move || build(&job, deploy, while_building, Arc::new(listener)));
@@ -63,7 +67,7 @@ pub(super) async fn prepare(
     let on_lost = on_peer_lost(attempt, peers, events);
     let listener = Arc::clone(&member.exchange);
     let mut connecting =
-        member.network.spawn(async move { listener.connect(key, me, links, arrival_timeout, on_lost).await });
+        member.network.spawn(async move { listener.connect(key, me, links, patience, on_lost).await });
     match unless_cancelled(&mut cancelled, &mut connecting).await {
         Ok(connected) => {
             let exchange = connected.map_err(|error| Error::internal(error.to_string()))??;

@@ -1,22 +1,26 @@
 //! Moves batches between subtasks: by a queue within a process, by TCP between processes.
 //!
 //! Both have bounds that stall the sending task and nothing else: a queue holds [`QUEUE_ELEMENTS`] elements, a channel
-//! between processes [`CREDIT_BYTES`] that the receiver has not worked off.
+//! between processes [`CREDIT_BYTES`] that the receiver has not worked off. Connected processes show each other that they
+//! live: a silent one is lost, whatever it may still tell the JobManager.
 
 mod edge;
 mod frame;
 mod local;
 mod network;
 mod remote;
+mod session;
+mod silence;
 
 pub use edge::Edge;
 pub use frame::{ChannelId, FRAME_BYTES_MAX};
 #[cfg(test)]
 pub(crate) use local::local_channel;
 pub(crate) use local::{LocalReceiver, LocalSender};
-pub use network::{ExchangeAddress, ExchangeListener, ExchangeSession, PeerIndex, SessionKey};
+pub use network::{ExchangeAddress, ExchangeListener, PeerIndex, PeerPatience, SessionKey};
 pub use remote::{PeerLink, RemoteInput, RemoteOutput};
 pub(crate) use remote::{RemoteReceiver, RemoteSender};
+pub use session::ExchangeSession;
 
 /// Elements (batches, mostly) in a queue between two subtasks of a process.
 pub const QUEUE_ELEMENTS: usize = 8;

@@ -2,23 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
-use crate::exchange::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, PeerLink};
+use crate::exchange::{ExchangeSession, PeerLink};
 
 /// `HOST:PORT` of a TaskManager's exchange.
 pub type ExchangeAddress = String;
@@ -38,6 +35,17 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections that arrived before their attempt was deployed here. No attempt has more: max parallelism ends here.
 const EARLY_CONNECTIONS_MAX: usize = 32_768;
+
+/// How patient a TaskManager is with its peers.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerPatience {
+    /// Those that have more state to restore connect later, and are awaited for so long.
+    pub arrival_timeout: Duration,
+    /// How often a TaskManager shows its peers that it lives.
+    pub heartbeat_interval: Duration,
+    /// A peer that was silent for so long is lost: packets between the two may be dropped while both reach the JobManager.
+    pub heartbeat_timeout: Duration,
+}
 
 /// What connections must agree on: the cluster, the JobManager's reign, the attempt. An old attempt's TaskManager cannot
 /// reach a new one.
@@ -89,9 +97,8 @@ impl ExchangeListener {
         self.port
     }
 
-    /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others for
-    /// `arrival_timeout`: they come when they have restored their state. `on_lost` is called, at most once per peer,
-    /// when a connection breaks.
+    /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others.
+    /// `on_lost` is called, at most once per peer, when a connection breaks.
     ///
     /// # Errors
     /// [`ErrorKind::Transient`] when a peer cannot be reached in time.
@@ -100,7 +107,7 @@ impl ExchangeListener {
         key: SessionKey,
         me: PeerIndex,
         peers: Vec<(PeerIndex, ExchangeAddress, PeerLink)>,
-        arrival_timeout: Duration,
+        patience: PeerPatience,
         on_lost: Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
     ) -> Result<ExchangeSession> {
         // Connections of older attempts will not be asked for any more.
@@ -108,9 +115,9 @@ impl ExchangeListener {
         let mut connecting = JoinSet::new();
         for (peer, address, link) in peers {
             let awaited = (peer < me).then(|| self.await_peer(key, peer));
-            let patience = if awaited.is_some() { arrival_timeout } else { DIAL_TIMEOUT };
+            let wait = if awaited.is_some() { patience.arrival_timeout } else { DIAL_TIMEOUT };
             connecting.spawn(async move {
-                let stream = timeout(patience, async {
+                let stream = timeout(wait, async {
                     match awaited {
                         Some(awaited) => {
                             awaited.await.map_err(|_| Error::transient("a newer attempt took over"))
@@ -127,10 +134,10 @@ impl ExchangeListener {
                 (peer, link, stream)
             });
         }
-        let mut session = ExchangeSession { tasks: JoinSet::new() };
+        let mut session = ExchangeSession::default();
         while let Some(connected) = connecting.join_next().await {
             let (peer, link, stream) = connected.or_error(ErrorKind::Internal, "connecting to a peer")?;
-            session.attach(peer, link, stream?, &on_lost)?;
+            session.attach(peer, link, stream?, patience, &on_lost)?;
         }
         Ok(session)
     }
@@ -224,69 +231,6 @@ async fn read_hello(mut stream: TcpStream) -> Result<(SessionKey, PeerIndex, Tcp
     Ok((key, PeerIndex::from_le_bytes(peer), stream))
 }
 
-/// The connections of one attempt. Dropping it closes them.
-pub struct ExchangeSession {
-    tasks: JoinSet<()>,
-}
-
-impl ExchangeSession {
-    fn attach(
-        &mut self,
-        peer: PeerIndex,
-        link: PeerLink,
-        stream: TcpStream,
-        on_lost: &Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
-    ) -> Result<()> {
-        stream.set_nodelay(true)?;
-        let (reader, writer) = stream.into_split();
-        let (link, on_lost) = (Arc::new(link), Arc::clone(on_lost));
-        let writing = write_frames(writer, Arc::clone(&link));
-        self.tasks.spawn(async move {
-            let ended = tokio::select! {
-                ended = read_frames(reader, &link) => ended,
-                ended = writing => ended,
-            };
-            link.is_lost.store(true, Ordering::Relaxed);
-            if let Err(error) = ended {
-                on_lost(
-                    peer,
-                    error.with_kind(ErrorKind::Transient).context("connection to a TaskManager lost"),
-                );
-            }
-        });
-        Ok(())
-    }
-}
-
-async fn write_frames(mut writer: OwnedWriteHalf, link: Arc<PeerLink>) -> Result<()> {
-    loop {
-        link.outbox.filled.notified().await;
-        for frame in link.outbox.take() {
-            writer.write_all(&frame).await?;
-            link.outbox.recycle(frame);
-        }
-    }
-}
-
-async fn read_frames(reader: OwnedReadHalf, link: &PeerLink) -> Result<()> {
-    let mut reader = BufReader::with_capacity(2 * FRAME_BYTES_TARGET, reader);
-    loop {
-        let length = reader.read_u32_le().await? as usize;
-        if length > FRAME_BYTES_MAX {
-            return Err(Error::transient(format!(
-                "a frame of {length} bytes; at most {FRAME_BYTES_MAX} are allowed"
-            )));
-        }
-        // Allocate as bytes arrive, not as the length claims.
-        let mut bytes = Vec::with_capacity(length.min(4 * FRAME_BYTES_TARGET));
-        let read = (&mut reader).take(length as u64).read_to_end(&mut bytes).await?;
-        if read < length {
-            return Err(Error::transient("the connection ended inside a frame"));
-        }
-        link.receive(bytes)?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ops::Range;
@@ -295,14 +239,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        exchange::{ChannelId, RemoteReceiver, RemoteSender},
+        exchange::{ChannelId, RemoteReceiver, RemoteSender, session::HEARTBEAT},
         slot::SlotWaker,
     };
 
     const KEY: SessionKey = SessionKey { cluster: 1, epoch: 2, attempt: 3 };
     const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 1 };
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: PeerPatience = PeerPatience {
+        arrival_timeout: Duration::from_secs(10),
+        heartbeat_interval: Duration::from_millis(5),
+        heartbeat_timeout: Duration::from_millis(20),
+    };
 
     fn unlinked(peers: Range<PeerIndex>) -> Vec<(PeerIndex, ExchangeAddress, PeerLink)> {
         peers.map(|peer| (peer, String::new(), PeerLink::default())).collect()
@@ -369,7 +317,8 @@ mod tests {
         let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("127.0.0.1:{}", listener.port());
         let soon = Duration::from_millis(10);
-        let awaiting = listener.connect(KEY, 1, unlinked(0..1), soon, silent()).await;
+        let hasty = PeerPatience { arrival_timeout: soon, ..SOON };
+        let awaiting = listener.connect(KEY, 1, unlinked(0..1), hasty, silent()).await;
         assert!(awaiting.err().unwrap().to_string().contains("no connection in time"));
         let (session, dialled) =
             tokio::join!(listener.connect(KEY, 1, unlinked(0..1), SOON, silent()), async {
@@ -406,5 +355,47 @@ mod tests {
         }
         let waiting: Vec<_> = lock(&arrivals).keys().copied().collect();
         assert_eq!(waiting, [(old, 9), (new, 1), (new, 2)]);
+    }
+
+    type LostPeers = tokio::sync::mpsc::UnboundedReceiver<(PeerIndex, Error)>;
+
+    fn lost_peers() -> (Arc<dyn Fn(PeerIndex, Error) + Send + Sync>, LostPeers) {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (Arc::new(move |peer, error| drop(sender.send((peer, error)))), receiver)
+    }
+
+    /// Some timeouts later.
+    const LATER: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn peers_without_anything_to_say_stay_connected() {
+        let (a, b) = (
+            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
+            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let address = |listener: &ExchangeListener| format!("127.0.0.1:{}", listener.port());
+        let (on_lost, mut lost) = lost_peers();
+        let (a_session, b_session) = tokio::join!(
+            a.connect(KEY, 0, vec![(1, address(&b), PeerLink::default())], SOON, Arc::clone(&on_lost)),
+            b.connect(KEY, 1, unlinked(0..1), SOON, Arc::clone(&on_lost)),
+        );
+        assert!(a_session.is_ok() && b_session.is_ok());
+        assert!(timeout(LATER, lost.recv()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_falls_silent_is_lost_and_one_that_restores_is_not() {
+        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("127.0.0.1:{}", listener.port());
+        let mut fallen = dial(&address, KEY, 0).await.unwrap();
+        let restoring = dial(&address, KEY, 1).await.unwrap();
+        let (on_lost, mut lost) = lost_peers();
+        let session = listener.connect(KEY, 2, unlinked(0..2), SOON, on_lost).await.unwrap();
+        fallen.write_all(&HEARTBEAT).await.unwrap();
+        let (peer, error) = timeout(Duration::from_secs(5), lost.recv()).await.unwrap().unwrap();
+        assert_eq!(peer, 0);
+        assert!(error.to_string().contains("nothing was heard for 20ms"), "{error}");
+        assert!(timeout(LATER, lost.recv()).await.is_err());
+        drop((session, restoring));
     }
 }
