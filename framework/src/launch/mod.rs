@@ -1,6 +1,7 @@
 //! From `main` to a running process: flags, settings, role, exit code.
 
 mod cli;
+mod lines;
 mod parameters;
 mod progress;
 
@@ -55,8 +56,14 @@ pub fn run_main<P: Parameters>(build: fn(&mut Job, P) -> Result<()>, info: JobIn
 }
 
 fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+    say(&format!("error: {error}"));
     ExitCode::from(error.kind().exit_code())
+}
+
+/// The last words of the process, behind all that waits to be written.
+fn say(text: &str) {
+    lines::stderr().push(format!("{text}\n"));
+    lines::stderr().flush();
 }
 
 fn run<P: Parameters>(
@@ -134,9 +141,9 @@ fn finish(outcome: &JobOutcome, job_name: &str) -> u8 {
 
 fn finish_taskmanager(outcome: &TaskManagerOutcome) -> u8 {
     match outcome {
-        TaskManagerOutcome::JobOver(Some(error)) => eprintln!("the job has failed: {error}"),
-        TaskManagerOutcome::Failed(error) => eprintln!("error: {error}"),
-        TaskManagerOutcome::JobOver(None) | TaskManagerOutcome::Signalled(_) => {}
+        TaskManagerOutcome::JobOver(Some(error)) => say(&format!("the job has failed: {error}")),
+        TaskManagerOutcome::Failed(error) => say(&format!("error: {error}")),
+        TaskManagerOutcome::JobOver(None) | TaskManagerOutcome::Signalled(_) => lines::stderr().flush(),
     }
     outcome.exit_code()
 }
@@ -196,7 +203,7 @@ fn init_logging(filter: &str) -> Result<()> {
         .or_error(ErrorKind::Settings, format_args!("the log filter {filter:?} is invalid"))?;
     // A second job in the same process (a test) keeps the first one's logging.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
-    let _ = log.with_writer(std::io::stderr).try_init();
+    let _ = log.with_writer(|| lines::Log).try_init();
     Ok(())
 }
 

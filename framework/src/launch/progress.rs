@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    io::{IsTerminal, Write as _},
+    io::IsTerminal,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use super::lines::stderr;
 use flott_cluster::{JobEvent, JobOutcome, JobProgress, JobStatus, OutcomeStatus, ProgressListener};
 
 /// Where there is no terminal, the state is printed this often, and when the job's status changes.
@@ -30,11 +31,6 @@ impl ProgressPrinter {
     pub(super) fn new() -> Self {
         Self { is_terminal: std::io::stderr().is_terminal(), shown: Mutex::default() }
     }
-
-    fn print(text: &str) {
-        // Nobody to tell when stderr is closed.
-        let _ = std::io::stderr().write_all(text.as_bytes());
-    }
 }
 
 impl ProgressListener for ProgressPrinter {
@@ -42,23 +38,23 @@ impl ProgressListener for ProgressPrinter {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_terminal {
             let block = block(progress);
-            Self::print(&format!("{}{block}", erase(shown.lines)));
-            shown.lines = block.lines().count();
+            if stderr().push_unless_held(format!("{}{block}", erase(shown.lines))) {
+                shown.lines = block.lines().count();
+            }
             return;
         }
         let is_due = shown.at.is_none_or(|(at, status)| {
             status != progress.status || progress.elapsed.saturating_sub(at) >= PLAIN_INTERVAL
         });
-        if is_due && !progress.operators.is_empty() {
+        if is_due && !progress.operators.is_empty() && stderr().push_unless_held(line(progress)) {
             shown.at = Some((progress.elapsed, progress.status));
-            Self::print(&line(progress));
         }
     }
 
     fn on_event(&self, event: &JobEvent) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let level = if event.is_warning { "warning: " } else { "" };
-        Self::print(&format!("{}{level}{}\n", erase(shown.lines), event.text));
+        stderr().push(format!("{}{level}{}\n", erase(shown.lines), event.text));
         shown.lines = 0;
     }
 }
@@ -164,7 +160,8 @@ pub(super) fn print_summary(outcome: &JobOutcome, job_name: &str) {
     if let Some(error) = &outcome.error {
         let _ = writeln!(out, "error: {error}");
     }
-    ProgressPrinter::print(&out);
+    stderr().push(out);
+    stderr().flush();
 }
 
 #[cfg(test)]
