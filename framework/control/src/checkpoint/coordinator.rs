@@ -279,6 +279,8 @@ impl<S> CheckpointCoordinator<S> {
                 self.failures_in_a_row, self.settings.tolerable_failures
             );
             self.failures_in_a_row = 0;
+            // Nothing more is triggered in an attempt that is about to end.
+            self.running = None;
             out.push(CheckpointAction::FailAttempt { message });
         }
     }

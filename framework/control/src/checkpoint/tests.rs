@@ -169,6 +169,21 @@ fn one_failure_more_than_tolerated_fails_the_attempt() {
 }
 
 #[test]
+fn nothing_is_triggered_when_a_timeout_fails_the_attempt() {
+    let settings = CheckpointSettings { tolerable_failures: 0, ..settings() };
+    let timeout_ms = settings.timeout.as_millis();
+    let mut coordinator = running_with(settings);
+    assert_eq!(acts(|out| coordinator.on_deadline(at(1000), out)), [trigger(11, CheckpointKind::Periodic)]);
+    let late = 1000 + u64::try_from(timeout_ms).unwrap();
+    let actions = acts(|out| coordinator.on_deadline(at(late), out));
+    assert!(
+        matches!(actions[..], [CheckpointAction::Abort { .. }, CheckpointAction::FailAttempt { .. }]),
+        "{actions:?}"
+    );
+    assert_eq!(coordinator.next_deadline(), None);
+}
+
+#[test]
 fn a_completed_checkpoint_forgives_earlier_failures() {
     let mut coordinator = running();
     for round in 0..3 {
