@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering, fence},
     },
-    thread::{self, JoinHandle, Thread},
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -60,7 +60,6 @@ impl SlotWaker {
 pub struct SlotThread {
     waker: SlotWaker,
     is_cancelled: Arc<AtomicBool>,
-    handle: JoinHandle<()>,
 }
 
 impl SlotThread {
@@ -78,24 +77,18 @@ impl SlotThread {
     ) -> std::io::Result<Self> {
         let is_cancelled = Arc::new(AtomicBool::new(false));
         let (cancelled, own_waker) = (Arc::clone(&is_cancelled), waker.clone());
-        let handle = thread::Builder::new().name(name).spawn(move || {
+        thread::Builder::new().name(name).spawn(move || {
             let _ = own_waker.0.thread.set(thread::current());
             run(tasks, &own_waker, &cancelled, &*clock);
             on_stopped();
         })?;
-        Ok(Self { waker, is_cancelled, handle })
+        Ok(Self { waker, is_cancelled })
     }
 
     /// Asks the thread to drop its tasks and end. Does not wait.
     pub fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Release);
         self.waker.wake();
-    }
-
-    /// Whether the thread has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.handle.is_finished()
     }
 }
 

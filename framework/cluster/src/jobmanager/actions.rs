@@ -63,7 +63,7 @@ impl Driver {
                 let trigger = |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind };
                 self.tell_all(attempt, trigger);
             }
-            Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts, .. } => {
+            Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts } => {
                 self.store_checkpoint(attempt, checkpoint, kind, sources, parts);
             }
             Action::NotifyComplete { attempt, checkpoint } => {

@@ -66,7 +66,7 @@ impl JobManager {
         let opened =
             CheckpointStore::open(&settings.checkpoint_dir, &self.job_name, settings.again, run).await?;
         let (store, record) = match opened {
-            store::Opened::Ended(terminal) => return Ok(already_ended(terminal)),
+            store::Opened::Ended(terminal) => return Ok(already_ended(&terminal)),
             store::Opened::Leading { store, record } => (store, *record),
         };
         let (events, received) = mpsc::channel(EVENTS_MAX);
@@ -152,17 +152,11 @@ fn new_run() -> String {
     format!("{now:x}-{random:016x}")
 }
 
-fn already_ended(terminal: TerminalRecord) -> JobOutcome {
-    let is_failed = terminal.status == JobStatus::Failed.to_string();
+fn already_ended(terminal: &TerminalRecord) -> JobOutcome {
     let is_cancelled = terminal.status == JobStatus::Cancelled.to_string();
-    let message = terminal.message.unwrap_or_default();
     JobOutcome {
-        status: match (is_failed, is_cancelled) {
-            (true, _) => OutcomeStatus::Failed,
-            (_, true) => OutcomeStatus::Cancelled,
-            _ => OutcomeStatus::Finished,
-        },
-        error: is_failed.then(|| Error::user(message)),
+        status: if is_cancelled { OutcomeStatus::Cancelled } else { OutcomeStatus::Finished },
+        error: None,
         signal: None,
         summary: JobSummary::default(),
         already_finished: true,
@@ -179,7 +173,7 @@ async fn conclude(driver: &Driver, ending: Ending) -> JobOutcome {
             "another JobManager has taken over this checkpoint directory; this one has stopped everything it ran. One \
              directory belongs to one job, and a job has one JobManager",
         ));
-    } else if status.is_globally_terminal() && is_worth_a_record(status, failure.as_ref()) {
+    } else if is_worth_a_record(status) {
         let message = failure.map(|failure| failure.message);
         let at_ms = driver.clock.processing_time().0;
         let terminal = TerminalRecord { status: status.to_string(), at_ms, message };
@@ -204,7 +198,7 @@ async fn conclude(driver: &Driver, ending: Ending) -> JobOutcome {
 
 /// A failed job can be started again when its cause is removed, and then goes on from its last checkpoint. So only the
 /// ends that were wished for are recorded.
-fn is_worth_a_record(status: JobStatus, _failure: Option<&flott_control::Failure>) -> bool {
+fn is_worth_a_record(status: JobStatus) -> bool {
     matches!(status, JobStatus::Finished | JobStatus::Cancelled)
 }
 

@@ -51,7 +51,6 @@ pub enum Action<S> {
         attempt: AttemptId,
         checkpoint: CheckpointId,
         kind: CheckpointKind,
-        generation: Generation,
         sources: BTreeMap<VertexId, EnumeratorSnapshot>,
         parts: Vec<Part<S>>,
     },

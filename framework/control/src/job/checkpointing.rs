@@ -108,9 +108,7 @@ impl<S> JobMaster<S> {
             }
             CheckpointAction::Store { attempt, checkpoint, kind, parts } => {
                 let sources = self.enumerators.remove(&checkpoint).unwrap_or_default();
-                // Only tasks of the deployed attempt are heard, and the generation stays while one is deployed.
-                let generation = self.generation;
-                out.push(Action::StoreCheckpoint { attempt, checkpoint, kind, generation, sources, parts });
+                out.push(Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts });
             }
             CheckpointAction::Complete { attempt, checkpoint, kind } => {
                 if let Some(attempt) = attempt {

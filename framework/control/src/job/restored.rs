@@ -9,7 +9,7 @@ use crate::splits::RestoredSource;
 pub struct History {
     /// The completed checkpoints in the storage.
     pub completed: Vec<CheckpointId>,
-    /// The highest checkpoint id that is known to have been used, completed or not; zero when none.
+    /// The highest id of a completed checkpoint, whether or not it is kept; zero when none.
     pub last_checkpoint_id: CheckpointId,
     /// The generation raised last; zero when none.
     pub generation: Generation,

@@ -41,7 +41,7 @@ pub struct JobRecord {
     pub generation: Generation,
     /// Generations that may have left transactions behind, with their parallelism.
     pub unswept: Vec<(Generation, u32)>,
-    /// The highest checkpoint id ever given.
+    /// The highest id of a completed checkpoint. Later ones may have been given and used for files.
     pub last_checkpoint: CheckpointId,
     /// Completed checkpoints that are kept, oldest first.
     pub checkpoints: Vec<CheckpointEntry>,
@@ -71,7 +71,7 @@ pub struct CheckpointEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TerminalRecord {
-    /// `FINISHED`, `CANCELLED` or `FAILED`.
+    /// `FINISHED` or `CANCELLED`: a failed job can go on.
     pub status: String,
     /// When, in milliseconds since the Unix epoch.
     pub at_ms: i64,
@@ -153,12 +153,6 @@ impl Journal {
     #[must_use]
     pub fn record(&self) -> &JobRecord {
         &self.record
-    }
-
-    /// Where the job's checkpoints are.
-    #[must_use]
-    pub fn storage(&self) -> &CheckpointStorage {
-        &self.storage
     }
 
     /// Makes sure that nobody has taken over. A JobManager that slept does not know it otherwise.

@@ -21,9 +21,7 @@ use std::{
 };
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
 
 pub use checkpoint::CheckpointDirectory;
 pub use journal::{AppendError, CheckpointEntry, JobRecord, Journal, TerminalRecord};
@@ -33,8 +31,6 @@ pub use manifest::{EnumeratorManifest, KeyedFile, ListManifest, Manifest, Operat
 #[derive(Clone, Debug)]
 pub struct CheckpointStorage {
     store: Arc<dyn ObjectStore>,
-    /// As the user wrote it.
-    url: String,
     /// The directory, if the store is one. Uploads of processes that were killed are seen only there.
     root: Option<Arc<FilePath>>,
 }
@@ -83,21 +79,9 @@ impl CheckpointStorage {
         // What a completed checkpoint lets sinks commit must survive a crash of the machine.
         let store = store.with_fsync(true);
         let root = Some(FilePath::new(path).into());
-        let storage = Self { store: Arc::new(store), url: url.into(), root };
+        let storage = Self { store: Arc::new(store), root };
         storage.probe().await.or_error(ErrorKind::Settings, &context)?;
         Ok(storage)
-    }
-
-    /// A store in memory, for tests and for local runs that keep nothing.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        Self { store: Arc::new(InMemory::new()), url: "memory".into(), root: None }
-    }
-
-    /// As the user wrote it.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     async fn probe(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-use flott_core::{CheckpointId, ErrorKind, Generation};
+use flott_core::{CheckpointId, ErrorKind};
 
 use super::kit::*;
 use crate::{
@@ -20,7 +20,6 @@ fn a_checkpoint_holds_all_parts_and_what_the_enumerators_knew_at_its_trigger() {
         attempt: ONE,
         checkpoint: CheckpointId(1),
         kind: CheckpointKind::Periodic,
-        generation: Generation(1),
         sources: [(SOURCE, known)].into(),
         parts: parts.into(),
     };
