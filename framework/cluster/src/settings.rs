@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const JOBMANAGER_PORT: u16 = 6123;
 
 /// Settings of the engine. A JobManager sends its own to every TaskManager, which keeps only `listen`, `jobmanager` and
-/// `slots` of its own. Durations are written like `1s`, `500ms`, `10m`.
+/// `slots` of its own, and until it has found a JobManager `jobmanager_timeout`. Durations are written like `1s`, `500ms`, `10m`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterSettings {

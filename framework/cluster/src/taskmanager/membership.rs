@@ -33,15 +33,17 @@ impl Membership {
 
     /// Runs until the job is over, a signal comes, or there is no JobManager for too long.
     pub(crate) async fn run(self, mut stop: StopRequests) -> TaskManagerOutcome {
+        let mut patience = self.member.settings.jobmanager_timeout;
         loop {
             let registration = tokio::select! {
-                joined = self.join() => match joined {
+                joined = self.join(patience) => match joined {
                     Ok(registration) => registration,
                     Err(error) => return TaskManagerOutcome::Failed(error),
                 },
                 signal = stop.next() => return TaskManagerOutcome::Signalled(signal),
             };
             let epoch = registration.epoch;
+            patience = registration.job.settings.jobmanager_timeout;
             match Session::run(Arc::clone(&self.member), registration, &mut stop).await {
                 SessionEnd::JobManagerGone(reason) => {
                     tracing::warn!(epoch = epoch.0, reason, "the JobManager went away; waiting for it");
@@ -52,8 +54,7 @@ impl Membership {
     }
 
     /// Registers, trying again until the time is up.
-    async fn join(&self) -> Result<Registration, Error> {
-        let wait = self.member.settings.jobmanager_timeout;
+    async fn join(&self, patience: Duration) -> Result<Registration, Error> {
         let clock = &self.member.clock;
         let (since, mut delay) = (clock.now(), RETRY_DELAY_FIRST);
         loop {
@@ -65,11 +66,11 @@ impl Membership {
                 },
                 Err(error) => error,
             };
-            if clock.now().since(since) + delay > wait {
+            if clock.now().since(since) + delay > patience {
                 return Err(Error::new(
                     ErrorKind::Unreachable,
                     format!(
-                        "no JobManager at {} within {wait:?}: {error}; check `--jobmanager`, and that it runs and \
+                        "no JobManager at {} within {patience:?}: {error}; check `--jobmanager`, and that it runs and \
                          listens on an address that can be reached from here",
                         self.address
                     ),

@@ -223,3 +223,18 @@ fn without_a_job_manager_a_task_manager_gives_up() {
     let outcome = run_taskmanager(launch, Arc::new(Silent));
     assert_eq!(outcome.exit_code(), 6, "{outcome:?}");
 }
+
+#[test]
+fn a_task_manager_waits_for_a_job_manager_as_long_as_the_last_one_has_said() {
+    let directory = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), RECORDS, RATE);
+    let jobmanager_timeout = Duration::from_millis(300);
+    let settings = ClusterSettings { jobmanager_timeout, ..in_directory(directory.path()) };
+    let jobmanager = JobManagerThread::start(settings, &params);
+    let member = TaskManagerThread::start(&jobmanager.address, 1);
+    jobmanager.lines.wait_for("deploying attempt 1");
+    jobmanager.stop.blocking_send(StopSignal::Terminate).unwrap();
+    assert_eq!(jobmanager.end().status, OutcomeStatus::Suspended);
+    let TaskManagerOutcome::Failed(error) = member.end() else { panic!("there was no JobManager any more") };
+    assert!(error.to_string().contains("within 300ms"), "{error}");
+}
