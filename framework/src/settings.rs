@@ -64,7 +64,7 @@ impl Sources {
     /// Adds environment variables: `FLOTT_CHECKPOINT_DIR` for a setting, `FLOTT_PARAMS__BROKERS` for a parameter.
     pub(crate) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         for (name, text) in variables {
-            let Some(key) = name.strip_prefix(PREFIX) else { continue };
+            let Some(key) = name.strip_prefix(PREFIX).filter(|key| !is_service_link(key)) else { continue };
             let sourced = Sourced { value: text.into(), origin: format!("variable {name}") };
             match key.strip_prefix(PARAMETERS_PREFIX) {
                 Some(parameter) => self.parameters.insert(parameter.to_ascii_lowercase(), sourced),
@@ -89,6 +89,11 @@ impl Sources {
         let sourced = Sourced { value: text.into(), origin: origin.into() };
         self.settings.insert(key.into(), sourced);
     }
+}
+
+/// Kubernetes tells every container of a Service named `flott` by `FLOTT_SERVICE_HOST`, `FLOTT_PORT` and more.
+fn is_service_link(key: &str) -> bool {
+    key == "PORT" || ["SERVICE_", "PORT_"].iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn add(layers: &mut Layers, table: Dict, origin: &str) {
@@ -238,6 +243,23 @@ mod tests {
         assert_eq!(sample, expected);
         assert_eq!(sources.parameters["group"].value, Value::from("42"));
         assert_eq!(sources.parameters["brokers"].origin, "[params] in flott.toml");
+    }
+
+    #[test]
+    fn a_kubernetes_service_of_this_name_sets_nothing() {
+        let mut sources = Sources::default();
+        sources.add_environment(environment(&[
+            ("FLOTT_SERVICE_HOST", "10.0.0.1"),
+            ("FLOTT_SERVICE_PORT_RPC", "6123"),
+            ("FLOTT_PORT", "tcp://10.0.0.1:6123"),
+            ("FLOTT_PORT_6123_TCP_ADDR", "10.0.0.1"),
+        ]));
+        assert_eq!(sources, Sources::default());
+        let settings = serde_json::to_value(flott_cluster::ClusterSettings::default()).unwrap();
+        for key in settings.as_object().unwrap().keys().map(String::as_str).chain(crate::launch::LAUNCH_KEYS)
+        {
+            assert!(!is_service_link(&key.to_ascii_uppercase()), "{key} cannot be set by a variable");
+        }
     }
 
     #[test]

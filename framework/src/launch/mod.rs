@@ -163,7 +163,7 @@ impl Default for LaunchSettings {
     }
 }
 
-const LAUNCH_KEYS: [&str; 2] = ["role", "log"];
+pub(crate) const LAUNCH_KEYS: [&str; 2] = ["role", "log"];
 
 fn extract_launch(layers: &Layers) -> Result<LaunchSettings> {
     let own = layers.iter().filter(|(key, _)| LAUNCH_KEYS.contains(&key.as_str()));
