@@ -9,7 +9,7 @@ use flott_core::{DecodeError, Error, ErrorKind, EventTime, Record, Result, Schem
 pub struct Window {
     /// Its first millisecond.
     pub start: EventTime,
-    /// The millisecond after its last.
+    /// The millisecond after its last. A window that ends at [`EventTime::MAX`] is the last one and includes it.
     pub end: EventTime,
 }
 
@@ -17,14 +17,14 @@ impl Window {
     /// Its last millisecond: the event time of its results.
     #[must_use]
     pub fn max_time(self) -> EventTime {
-        EventTime(self.end.0 - 1)
+        if self.end == EventTime::MAX { self.end } else { EventTime(self.end.0 - 1) }
     }
 
     /// Whether a time lies in it.
     #[must_use]
     #[inline]
     pub fn contains(self, time: EventTime) -> bool {
-        self.start <= time && time < self.end
+        self.start <= time && time <= self.max_time()
     }
 
     /// Whether no record for it is expected any more, `lateness_ms` after its end.
@@ -132,18 +132,23 @@ impl TumblingWindows {
         Ok(())
     }
 
-    /// The window of a record at `time`.
+    /// The window of a record at `time`. The first and the last window are cut off where event time ends.
     ///
     /// # Panics
     /// When the size is zero; see [`Self::check`].
     #[must_use]
     pub fn window(&self, time: EventTime) -> Window {
-        let start = EventTime(time.0.saturating_sub(self.offset_ms)).floor(self.size_ms);
-        self.starting(EventTime(start.0.saturating_add(self.offset_ms)))
-    }
-
-    pub(super) fn starting(&self, start: EventTime) -> Window {
-        Window { start, end: EventTime(start.0.saturating_add(self.size_ms)) }
+        // Nothing begins at the very end of event time: what lies there is part of the last window.
+        let time = time.0.min(i64::MAX - 1);
+        let mut since_start = time.rem_euclid(self.size_ms) - self.offset_ms;
+        if since_start < 0 {
+            since_start = since_start.rem_euclid(self.size_ms);
+        }
+        let until_end = self.size_ms - since_start;
+        Window {
+            start: EventTime(time.saturating_sub(since_start)),
+            end: EventTime(time.saturating_add(until_end)),
+        }
     }
 
     pub(super) fn lateness_ms(&self) -> i64 {

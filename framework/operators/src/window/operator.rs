@@ -71,7 +71,8 @@ where
             while !rest.is_empty() {
                 // Most records belong to the window of the record before.
                 let window = self.progress.window(batch.time(rest.start))?;
-                let same = rest.clone().take_while(|at| window.contains(batch.time(*at))).count();
+                let others = rest.start + 1..rest.end;
+                let same = 1 + others.take_while(|at| window.contains(batch.time(*at))).count();
                 let run = rest.start..rest.start + same;
                 rest.start = run.end;
                 self.add_run(window, run, batch, out)?;
@@ -117,7 +118,7 @@ where
         let Self { aggregate, progress: Progress { windows, watermark }, .. } = self;
         let tables = self.tables.as_mut().ok_or_else(not_open)?;
         while let Some(start) = tables.open.first_window() {
-            let window = windows.starting(start);
+            let window = windows.window(start);
             if !window.is_over(0, *watermark) {
                 break;
             }
@@ -140,7 +141,7 @@ where
         let Progress { windows, watermark } = self.progress;
         let tables = self.tables.as_mut().ok_or_else(not_open)?;
         let Some(fired) = &mut tables.fired else { return Ok(()) };
-        let is_over = |start: &EventTime| windows.starting(*start).is_over(windows.lateness_ms(), watermark);
+        let is_over = |start: &EventTime| windows.window(*start).is_over(windows.lateness_ms(), watermark);
         while let Some(start) = fired.first_window().filter(is_over) {
             fired.take_window(start, &mut |_, _| Ok(()))?;
         }

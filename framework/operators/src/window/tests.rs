@@ -66,6 +66,48 @@ fn windows_can_be_offset() {
 }
 
 #[test]
+fn the_first_and_the_last_window_end_where_event_time_does() {
+    const MIN: i64 = i64::MIN + 1;
+    const MAX: i64 = i64::MAX;
+    let script = [
+        bids(&[(1, MAX), (1, MAX - 1), (1, MIN), (1, MAX), (1, MIN + 1), (1, MIN)]),
+        Step::Watermark(0),
+        Step::Watermark(MAX - 1),
+        bids(&[(1, MAX)]),
+        Step::Watermark(MAX),
+        Step::End,
+    ];
+    for (windows, first_end, last_start) in [
+        (seconds(1), -9_223_372_036_854_775_000, 9_223_372_036_854_775_000),
+        (
+            seconds(1).offset(Duration::from_millis(300)),
+            -9_223_372_036_854_775_700,
+            9_223_372_036_854_775_300,
+        ),
+        // A window of one millisecond ends right where event time does.
+        (TumblingWindows::of(Duration::from_millis(1)), 0, MAX - 1),
+    ] {
+        let seen = verify(|| counts(windows), &script);
+        let last = Window { start: EventTime(last_start), end: EventTime::MAX };
+        let behind = [
+            Seen::Watermark(0),
+            Seen::Watermark(MAX - 1),
+            Seen::Record((1, last, 4), MAX),
+            Seen::Watermark(MAX),
+            Seen::End,
+        ];
+        let first = Window { start: EventTime::MIN, end: EventTime(first_end) };
+        let before = if first_end == 0 {
+            let one = |time| Window { start: EventTime(time), end: EventTime(time + 1) };
+            vec![Seen::Record((1, one(MIN), 2), MIN), Seen::Record((1, one(MIN + 1), 1), MIN + 1)]
+        } else {
+            vec![Seen::Record((1, first, 3), first_end - 1)]
+        };
+        assert_eq!(seen, [before, behind.to_vec()].concat());
+    }
+}
+
+#[test]
 fn aggregates_see_key_window_and_records() {
     let script = || [Step::Records(vec![((1, 5), 10), ((1, 6), 20), ((2, 7), 1500)]), Step::Watermark(1999)];
     let sum = || WindowOperator::new(seconds(1), Sum::of(|bid: &Bid| bid.1), |bid: &Bid| bid.0, MapBackend);
