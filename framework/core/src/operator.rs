@@ -223,7 +223,7 @@ pub trait Downstream<T: Record>: Send {
     /// Fails the task.
     fn flush(&mut self) -> Result<()>;
 
-    /// Whether all behind this link have room for the output of one more batch.
+    /// Whether all behind this link have room for the output of one more batch. Asking moves what waits, in all of them.
     fn is_ready(&mut self) -> bool;
 
     /// When an operator behind this link wants the next tick.
@@ -515,7 +515,9 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     }
 
     fn is_ready(&mut self) -> bool {
-        let mut is_ready = self.operator.is_ready() && self.out.target().is_ready();
+        // No short cut: every output gets its chance to move what waits.
+        let mut is_ready = self.operator.is_ready();
+        is_ready &= self.out.target().is_ready();
         let visited = self.operator.visit_side_outputs(&mut |side| {
             is_ready &= side.is_ready();
             Ok(())

@@ -64,7 +64,12 @@ impl<T: Record> Downstream<T> for Fanout<T> {
     }
 
     fn is_ready(&mut self) -> bool {
-        self.targets.iter_mut().all(|target| target.is_ready())
+        let mut is_ready = true;
+        for target in &mut self.targets {
+            // No short cut: every reader gets its chance to move what waits.
+            is_ready &= target.is_ready();
+        }
+        is_ready
     }
 
     fn next_timer(&self) -> Option<ProcessingTime> {
@@ -107,5 +112,10 @@ mod tests {
         assert!(fanout.is_ready());
         readers[0].stall(true);
         assert!(!fanout.is_ready());
+        assert_eq!(
+            readers.map(|reader| reader.asked()),
+            [2, 2],
+            "one that waits does not keep others from moving"
+        );
     }
 }

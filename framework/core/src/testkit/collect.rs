@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crate::{
@@ -44,17 +44,22 @@ impl<T> From<Signal> for Seen<T> {
 pub struct Collector<T> {
     seen: Arc<Mutex<Vec<Seen<T>>>>,
     is_stalled: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl<T> Clone for Collector<T> {
     fn clone(&self) -> Self {
-        Self { seen: Arc::clone(&self.seen), is_stalled: Arc::clone(&self.is_stalled) }
+        Self {
+            seen: Arc::clone(&self.seen),
+            is_stalled: Arc::clone(&self.is_stalled),
+            asked: Arc::clone(&self.asked),
+        }
     }
 }
 
 impl<T> Default for Collector<T> {
     fn default() -> Self {
-        Self { seen: Arc::default(), is_stalled: Arc::default() }
+        Self { seen: Arc::default(), is_stalled: Arc::default(), asked: Arc::default() }
     }
 }
 
@@ -80,6 +85,12 @@ impl<T> Collector<T> {
     /// Makes it say that it has no room, or that it has room again.
     pub fn stall(&self, is_stalled: bool) {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    /// How often it was asked whether it has room.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -119,6 +130,7 @@ impl<T: Record> Downstream<T> for Collector<T> {
     }
 
     fn is_ready(&mut self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         !self.is_stalled.load(Ordering::Relaxed)
     }
 
