@@ -216,6 +216,8 @@ impl Task {
     }
 
     fn event(&mut self, event: TaskEvent) -> Result<()> {
+        // A timer may have emitted, with nothing to read behind it.
+        self.is_flushed = false;
         match &mut self.head {
             TaskHead::Source(source) => source.event(event),
             TaskHead::Input(input) => input.event(event),
@@ -305,6 +307,27 @@ mod tests {
         }
     }
 
+    /// An input from which nothing comes.
+    impl TaskInput for Source {
+        fn open(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn step(&mut self, _snapshots: &mut Vec<TaskSnapshot>) -> Result<InputStatus> {
+            Ok(InputStatus::Waiting)
+        }
+        fn event(&mut self, _event: TaskEvent) -> Result<()> {
+            self.note("event");
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<()> {
+            self.note("flush");
+            Ok(())
+        }
+        fn next_timer(&self) -> Option<ProcessingTime> {
+            None
+        }
+    }
+
     impl TaskSource for Source {
         fn open(&mut self) -> Result<()> {
             Ok(())
@@ -363,9 +386,13 @@ mod tests {
 
     impl Kit {
         fn new(source: Source) -> Self {
+            let head = TaskHead::Source(Box::new(source.clone()));
+            Self::with_head(source, head)
+        }
+
+        fn with_head(source: Source, head: TaskHead) -> Self {
             let (commands, received) = mpsc::sync_channel(8);
             let listener = Arc::new(Listener::default());
-            let head = TaskHead::Source(Box::new(source.clone()));
             let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
             let task = Task::new(VertexId(0), SubtaskIndex(0), head, received, told);
             Self { task, source, commands, listener }
@@ -378,7 +405,12 @@ mod tests {
 
         /// What a step does, each thing once.
         fn step(&mut self) -> Vec<String> {
-            self.task.step(StepTime::default()).unwrap();
+            self.step_at(0)
+        }
+
+        fn step_at(&mut self, now_ms: u64) -> Vec<String> {
+            let now = MonotonicTime::from_millis(now_ms);
+            self.task.step(StepTime { now, ..StepTime::default() }).unwrap();
             let mut log = std::mem::take(&mut *self.source.log.lock().unwrap());
             log.dedup();
             log
@@ -409,5 +441,16 @@ mod tests {
         kit.trigger(1, true);
         assert_eq!(kit.step(), ["barrier 1"]);
         assert_eq!(kit.task.phase, Phase::Ended);
+    }
+    #[test]
+    fn what_a_timer_emits_is_sent_though_nothing_comes_in() {
+        let source = Source::default();
+        let mut kit = Kit::with_head(source.clone(), TaskHead::Input(Box::new(source)));
+        assert_eq!(kit.step_at(0), ["event", "flush"]);
+        assert_eq!(kit.step_at(0), [""; 0]);
+        assert_eq!(kit.step_at(1), ["event", "flush"]);
+        kit.commands.send(TaskCommand::CheckpointComplete(CheckpointId(1))).unwrap();
+        assert_eq!(kit.step_at(1), ["event"]);
+        assert_eq!(kit.step_at(1), ["flush"]);
     }
 }
