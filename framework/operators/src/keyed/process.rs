@@ -31,6 +31,7 @@ pub struct KeyedProcess<K, F, S, B> {
     pub(super) processing_time: ProcessingTime,
     /// The earliest processing-time timer. Kept, since looking it up needs `&mut`.
     next_tick: Option<ProcessingTime>,
+    has_ended: bool,
     pub(super) times: Vec<i64>,
 }
 
@@ -49,6 +50,7 @@ where
             watermark: Watermark::MIN,
             processing_time: ProcessingTime::default(),
             next_tick: None,
+            has_ended: false,
             times: Vec::new(),
         }
     }
@@ -73,7 +75,7 @@ where
     }
 
     fn look_up_next_tick(&mut self) {
-        let next = self.earliest(TimerKind::ProcessingTime);
+        let next = if self.has_ended { None } else { self.earliest(TimerKind::ProcessingTime) };
         self.next_tick = next.map(|(time, _)| ProcessingTime(time));
     }
 }
@@ -119,6 +121,13 @@ where
                 self.look_up_next_tick();
             }
         }
+        Ok(())
+    }
+
+    /// Ticks go on until the job has ended, but nothing may come behind the end.
+    fn on_end(&mut self, _out: &mut Output<F::Out>) -> Result<()> {
+        self.has_ended = true;
+        self.next_tick = None;
         Ok(())
     }
 

@@ -251,6 +251,20 @@ fn processing_time_timers_fire_on_ticks_and_emit_without_event_time() {
 }
 
 #[test]
+fn processing_time_timers_that_are_not_due_at_the_end_never_fire() {
+    let mut harness = OperatorHarness::new(scripted(&[])).unwrap();
+    harness.tick(1).unwrap();
+    harness.records([(order(7, SetTimer(2, 100)), 0), (order(7, SetTimer(0, 50)), 0)]).unwrap();
+    harness.watermark(i64::MAX).unwrap();
+    harness.end().unwrap();
+    let before = harness.take();
+    assert_eq!(before.last(), Some(&Seen::End));
+    assert_eq!(flott_core::operator::Downstream::<Record>::next_timer(harness.link()), None);
+    harness.tick(100).unwrap();
+    assert_eq!(harness.take(), []);
+}
+
+#[test]
 fn the_next_processing_time_timer_is_known_also_after_a_restore() {
     let mut harness = OperatorHarness::new(scripted(&[])).unwrap();
     let next = |harness: &mut OperatorHarness<_>| {
