@@ -69,7 +69,6 @@ impl SplitWatermarks {
         split.generator.observe(event_time_max);
         split.last_record = now;
         split.is_idle = false;
-        self.is_idle = false;
         Ok(())
     }
 
@@ -82,7 +81,8 @@ impl SplitWatermarks {
         Ok(())
     }
 
-    /// What has changed: a higher watermark, or that no split is active any more.
+    /// What has changed: a higher watermark, or that no split is active any more, or that one is again; that is said by
+    /// the watermark so far.
     pub fn advance(&mut self, now: MonotonicTime) -> Option<Signal> {
         if let Some(timeout) = self.idle_timeout {
             for split in &mut self.splits {
@@ -90,18 +90,26 @@ impl SplitWatermarks {
             }
         }
         let active = self.splits.iter().filter(|split| split.is_active());
+        let highest = self.splits.iter().map(|split| split.generator.watermark()).max();
         match active.map(|split| split.generator.watermark()).min() {
-            Some(least) if least > self.watermark => {
-                self.watermark = least;
-                self.is_idle = false;
-                Some(Signal::Watermark(least))
+            Some(least) if least > self.watermark || self.is_idle => {
+                Some(self.emit(least.max(self.watermark)))
             }
-            None if self.is_assigned && !self.is_idle => {
+            Some(_) => None,
+            None if !self.is_assigned || self.is_idle => None,
+            // Nobody holds back any more what the others have reached. The idle marker comes next time.
+            None if highest > Some(self.watermark) => highest.map(|highest| self.emit(highest)),
+            None => {
                 self.is_idle = true;
                 Some(Signal::Idle)
             }
-            _ => None,
         }
+    }
+
+    fn emit(&mut self, watermark: Watermark) -> Signal {
+        self.watermark = watermark;
+        self.is_idle = false;
+        Signal::Watermark(watermark)
     }
 
     /// When a split becomes idle if no record comes.
@@ -183,10 +191,21 @@ mod tests {
         assert_eq!(at(&mut watermarks, 1500), Some(Signal::Idle));
         assert_eq!(watermarks.next_idle(), None);
         assert_eq!(at(&mut watermarks, 1600), None);
-        // Active again, but behind: no watermark. Idle again: said again.
-        assert_eq!(observe(&mut watermarks, 1, 60, 1700), None);
+        // Active again, but behind: said by the watermark so far. Idle again: said again.
+        assert_eq!(observe(&mut watermarks, 1, 60, 1700), watermark(89));
+        assert_eq!(at(&mut watermarks, 1700), None);
         assert_eq!(observe(&mut watermarks, 1, 160, 1800), watermark(149));
         assert_eq!(at(&mut watermarks, 2800), Some(Signal::Idle));
+    }
+
+    #[test]
+    fn before_all_are_idle_event_time_comes_to_where_the_first_was() {
+        let mut watermarks = bounded(2);
+        assert_eq!(observe(&mut watermarks, 0, 100, 1), None);
+        assert_eq!(observe(&mut watermarks, 1, 50, 2), watermark(39));
+        assert_eq!(at(&mut watermarks, 1002), watermark(89));
+        assert_eq!(at(&mut watermarks, 1003), Some(Signal::Idle));
+        assert_eq!(at(&mut watermarks, 1004), None);
     }
 
     #[test]

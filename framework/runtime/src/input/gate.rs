@@ -1,7 +1,7 @@
 //! Reads the channels of a task in turn and passes down what they deliver.
 
 use flott_core::{
-    Batch, OperatorUid, Record, Result, StreamElement, Watermark,
+    Batch, OperatorUid, Record, Result, StreamElement,
     element::{Barrier, Signal},
     operator::{Downstream, TaskEvent},
     snapshot::OperatorSnapshot,
@@ -122,14 +122,15 @@ impl<T: Record> InputGate<T> {
         Ok(())
     }
 
-    fn on_signal(&mut self, channel: usize, signal: Signal) -> Result<bool> {
-        let Some(signal) = self.watermarks.on_signal(channel, signal) else { return Ok(false) };
-        let has_ended = signal == Signal::End;
-        if has_ended {
-            self.target.signal(Signal::Watermark(Watermark::MAX))?;
+    /// Passes on what is new of event time; whether the input has ended.
+    fn pass_signals(&mut self) -> Result<bool> {
+        while let Some(signal) = self.watermarks.next_signal() {
+            self.target.signal(signal)?;
+            if signal == Signal::End {
+                return Ok(true);
+            }
         }
-        self.target.signal(signal)?;
-        Ok(has_ended)
+        Ok(false)
     }
 
     fn on_barrier(
@@ -162,12 +163,11 @@ impl<T: Record> TaskInput for InputGate<T> {
             status = InputStatus::Progress;
             match element {
                 StreamElement::Batch(batch) => self.on_batch(channel, batch)?,
-                StreamElement::Signal(signal) => {
-                    if self.on_signal(channel, signal)? {
-                        return Ok(InputStatus::Ended);
-                    }
-                }
+                StreamElement::Signal(signal) => self.watermarks.on_signal(channel, signal),
                 StreamElement::Barrier(barrier) => self.on_barrier(channel, barrier, snapshots)?,
+            }
+            if self.pass_signals()? {
+                return Ok(InputStatus::Ended);
             }
         }
         Ok(status)

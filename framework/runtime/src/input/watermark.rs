@@ -10,11 +10,15 @@ struct ChannelStatus {
 }
 
 /// Merges the watermarks of channels. Pure. Never goes back.
+///
+/// After each change [`Self::next_signal`] is to be called until it has nothing more to say.
 #[derive(Debug)]
 pub struct WatermarkMerger {
     channels: Vec<ChannelStatus>,
     emitted: Watermark,
     is_idle: bool,
+    has_ended: bool,
+    has_changed: bool,
 }
 
 impl WatermarkMerger {
@@ -22,55 +26,80 @@ impl WatermarkMerger {
     #[must_use]
     pub fn new(channels: usize) -> Self {
         let fresh = ChannelStatus { watermark: Watermark::MIN, is_idle: false, has_ended: false };
-        Self { channels: vec![fresh; channels], emitted: Watermark::MIN, is_idle: false }
+        Self {
+            channels: vec![fresh; channels],
+            emitted: Watermark::MIN,
+            is_idle: false,
+            has_ended: false,
+            has_changed: false,
+        }
     }
 
     /// Records came: the channel is active.
     #[inline]
     pub fn on_batch(&mut self, channel: usize) {
-        self.channels[channel].is_idle = false;
-        self.is_idle = false;
+        let status = &mut self.channels[channel];
+        self.has_changed |= status.is_idle;
+        status.is_idle = false;
     }
 
-    /// A channel's signal; returns the task's, if that changes anything.
-    pub fn on_signal(&mut self, channel: usize, signal: Signal) -> Option<Signal> {
+    /// A channel's signal.
+    pub fn on_signal(&mut self, channel: usize, signal: Signal) {
         let status = &mut self.channels[channel];
         match signal {
+            // The end follows. Until it is there, a channel that is done must not drive event time past those that are idle.
+            Signal::Watermark(Watermark::MAX) => {}
             Signal::Watermark(watermark) => {
                 status.watermark = status.watermark.max(watermark);
                 status.is_idle = false;
             }
             Signal::Idle => status.is_idle = true,
-            Signal::End => {
-                status.has_ended = true;
-                status.watermark = Watermark::MAX;
-            }
+            Signal::End => status.has_ended = true,
         }
-        if self.channels.iter().all(|status| status.has_ended) {
-            return (signal == Signal::End).then_some(Signal::End);
+        self.has_changed = true;
+    }
+
+    /// The task's next signal, if anything has changed.
+    #[inline]
+    pub fn next_signal(&mut self) -> Option<Signal> {
+        if !self.has_changed {
+            return None;
         }
-        self.advance()
+        let signal = self.advance();
+        self.has_changed = signal.is_some();
+        signal
     }
 
     fn advance(&mut self) -> Option<Signal> {
-        let active = self.channels.iter().filter(|status| !status.is_idle && !status.has_ended);
-        match active.map(|status| status.watermark).min() {
-            Some(lowest) if lowest > self.emitted => {
-                self.emitted = lowest;
-                self.is_idle = false;
-                Some(Signal::Watermark(lowest))
-            }
-            Some(_) => {
-                self.is_idle = false;
-                None
-            }
-            // Only idle and ended channels are left: whoever comes after must not wait for this task.
-            None if !self.is_idle => {
+        if self.has_ended {
+            return None;
+        }
+        let highest = self.channels.iter().map(|status| status.watermark).max();
+        let mut open = self.channels.iter().filter(|status| !status.has_ended).peekable();
+        if open.peek().is_none() {
+            self.has_ended = self.emitted == Watermark::MAX;
+            return Some(if self.has_ended { Signal::End } else { self.emit(Watermark::MAX) });
+        }
+        match open.filter(|status| !status.is_idle).map(|status| status.watermark).min() {
+            Some(lowest) if lowest > self.emitted => Some(self.emit(lowest)),
+            // Active again, and perhaps behind: said to all who come after, since only some of them get the records.
+            Some(_) if self.is_idle => Some(self.emit(self.emitted)),
+            Some(_) => None,
+            None if self.is_idle => None,
+            // Nobody holds back any more what the others have reached, as in Flink.
+            None if highest > Some(self.emitted) => highest.map(|highest| self.emit(highest)),
+            // Whoever comes after must not wait for this task.
+            None => {
                 self.is_idle = true;
                 Some(Signal::Idle)
             }
-            None => None,
         }
+    }
+
+    fn emit(&mut self, watermark: Watermark) -> Signal {
+        self.emitted = watermark;
+        self.is_idle = false;
+        Signal::Watermark(watermark)
     }
 }
 
@@ -80,40 +109,85 @@ mod tests {
 
     use super::*;
 
+    const MAX: Signal = Signal::Watermark(Watermark::MAX);
+
     fn watermark(time: i64) -> Signal {
         Signal::Watermark(Watermark(EventTime(time)))
+    }
+
+    fn all(merger: &mut WatermarkMerger) -> Vec<Signal> {
+        std::iter::from_fn(|| merger.next_signal()).collect()
+    }
+
+    fn on_signal(merger: &mut WatermarkMerger, channel: usize, signal: Signal) -> Vec<Signal> {
+        merger.on_signal(channel, signal);
+        all(merger)
     }
 
     #[test]
     fn the_lowest_channel_counts() {
         let mut merger = WatermarkMerger::new(2);
-        assert_eq!(merger.on_signal(0, watermark(10)), None);
-        assert_eq!(merger.on_signal(1, watermark(5)), Some(watermark(5)));
-        assert_eq!(merger.on_signal(1, watermark(20)), Some(watermark(10)));
-        assert_eq!(merger.on_signal(1, watermark(15)), None);
+        assert_eq!(on_signal(&mut merger, 0, watermark(10)), []);
+        assert_eq!(on_signal(&mut merger, 1, watermark(5)), [watermark(5)]);
+        assert_eq!(on_signal(&mut merger, 1, watermark(20)), [watermark(10)]);
+        assert_eq!(on_signal(&mut merger, 1, watermark(15)), []);
     }
 
     #[test]
     fn idle_channels_do_not_hold_back() {
         let mut merger = WatermarkMerger::new(2);
-        merger.on_signal(0, watermark(10));
-        assert_eq!(merger.on_signal(1, Signal::Idle), Some(watermark(10)));
-        assert_eq!(merger.on_signal(0, Signal::Idle), Some(Signal::Idle));
-        assert_eq!(merger.on_signal(1, watermark(12)), Some(watermark(12)));
+        on_signal(&mut merger, 0, watermark(10));
+        assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [watermark(10)]);
+        assert_eq!(on_signal(&mut merger, 0, Signal::Idle), [Signal::Idle]);
+        assert_eq!(on_signal(&mut merger, 1, watermark(12)), [watermark(12)]);
         merger.on_batch(0);
-        assert_eq!(merger.on_signal(1, watermark(20)), None, "channel 0 is active again, at 10");
+        assert_eq!(on_signal(&mut merger, 1, watermark(20)), [], "channel 0 is active again, at 10");
+    }
+
+    #[test]
+    fn before_all_are_idle_event_time_comes_to_where_the_first_was() {
+        let mut merger = WatermarkMerger::new(3);
+        on_signal(&mut merger, 0, watermark(100));
+        on_signal(&mut merger, 1, watermark(50));
+        assert_eq!(on_signal(&mut merger, 2, Signal::Idle), [watermark(50)]);
+        assert_eq!(on_signal(&mut merger, 0, Signal::Idle), []);
+        assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [watermark(100), Signal::Idle]);
+        assert_eq!(on_signal(&mut merger, 1, Signal::Idle), []);
+    }
+
+    #[test]
+    fn activity_after_idleness_is_passed_on_though_event_time_stays() {
+        let mut merger = WatermarkMerger::new(2);
+        on_signal(&mut merger, 0, watermark(10));
+        on_signal(&mut merger, 1, watermark(10));
+        merger.on_batch(0);
+        assert_eq!(all(&mut merger), [], "it was active already");
+        on_signal(&mut merger, 0, Signal::Idle);
+        assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [Signal::Idle]);
+        merger.on_batch(0);
+        assert_eq!(all(&mut merger), [watermark(10)]);
+        assert_eq!(on_signal(&mut merger, 0, Signal::Idle), [Signal::Idle]);
+        assert_eq!(on_signal(&mut merger, 1, watermark(10)), [watermark(10)]);
     }
 
     #[test]
     fn the_end_comes_when_all_channels_have_ended() {
         let mut merger = WatermarkMerger::new(2);
-        merger.on_signal(0, watermark(10));
-        merger.on_signal(1, watermark(30));
-        assert_eq!(merger.on_signal(0, Signal::End), Some(watermark(30)));
-        assert_eq!(
-            merger.on_signal(1, Signal::Watermark(Watermark::MAX)),
-            Some(Signal::Watermark(Watermark::MAX))
-        );
-        assert_eq!(merger.on_signal(1, Signal::End), Some(Signal::End));
+        on_signal(&mut merger, 0, watermark(10));
+        on_signal(&mut merger, 1, watermark(30));
+        assert_eq!(on_signal(&mut merger, 0, Signal::End), [watermark(30)]);
+        assert_eq!(on_signal(&mut merger, 1, MAX), []);
+        assert_eq!(on_signal(&mut merger, 1, Signal::End), [MAX, Signal::End]);
+        assert_eq!(on_signal(&mut merger, 1, Signal::End), []);
+    }
+
+    #[test]
+    fn a_channel_that_is_done_does_not_end_event_time_for_one_that_is_idle() {
+        let mut merger = WatermarkMerger::new(2);
+        on_signal(&mut merger, 0, watermark(10));
+        assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [watermark(10)]);
+        assert_eq!(on_signal(&mut merger, 0, MAX), []);
+        assert_eq!(on_signal(&mut merger, 0, Signal::End), [Signal::Idle]);
+        assert_eq!(on_signal(&mut merger, 1, watermark(20)), [watermark(20)]);
     }
 }
