@@ -1,21 +1,32 @@
 //! The job's checkpoint directory as the JobManager writes it: one change of the journal at a time.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use flott_control::{checkpoint::StoreFailure, job::History};
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, KeyGroupRange, OperatorUid, Result, source::Split,
 };
 use flott_state::storage::{AppendError, CheckpointStorage, JobRecord, Journal, Manifest, TerminalRecord};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::sleep};
 
 /// Key groups that are read at a time when files are looked through.
 const GROUPS_AT_A_TIME: u32 = 64;
 
+/// Times that a change is appended before it counts as unknown whether the journal has it.
+const APPENDS_MAX: u32 = 10;
+
+/// Pause before a change is appended again.
+const APPEND_DELAY: Duration = Duration::from_millis(500);
+
 /// Why something was not written.
 #[derive(Debug)]
 pub(crate) enum StoreError {
-    /// Another JobManager leads.
+    /// Another JobManager leads, or it cannot be told what the journal says: see [`CheckpointStore::doubt`]. This
+    /// JobManager must stop, and delete nothing.
     Conflict,
     /// The storage failed.
     Failed(Error),
@@ -24,15 +35,6 @@ pub(crate) enum StoreError {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-impl From<AppendError> for StoreError {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Conflict => Self::Conflict,
-            AppendError::Failed(error) => Self::Failed(error),
-        }
     }
 }
 
@@ -50,6 +52,7 @@ impl From<StoreError> for StoreFailure {
 pub(crate) struct CheckpointStore {
     storage: CheckpointStorage,
     journal: Arc<Mutex<Journal>>,
+    doubt: Arc<OnceLock<String>>,
 }
 
 /// What the checkpoint directory says of the job.
@@ -106,7 +109,7 @@ impl CheckpointStore {
         let record = Box::new(journal.record().clone());
         let kept: BTreeSet<&str> = record.checkpoints.iter().map(|entry| entry.directory.as_str()).collect();
         storage.discard_leftovers(&kept).await?;
-        let store = Self { storage, journal: Arc::new(Mutex::new(journal)) };
+        let store = Self { storage, journal: Arc::new(Mutex::new(journal)), doubt: Arc::default() };
         Ok(Opened::Leading { store, record })
     }
 
@@ -217,12 +220,40 @@ impl CheckpointStore {
         change(&mut record);
         // An append goes on when nobody waits for it any more: broken off, it could leave an entry that this journal
         // knows nothing of, and that looks like another leader's.
-        let appending = tokio::spawn(async move { journal.append(record).await });
-        let appended = appending.await;
-        let gone =
-            |error| AppendError::Failed(Error::internal(format!("the journal was not written: {error}")));
-        Ok(appended.unwrap_or_else(|error| Err(gone(error)))?)
+        let appended = tokio::spawn(async move { append(&mut journal, record).await }).await;
+        let lost = |error| AppendError::Unclear(Error::internal(format!("its writer is gone: {error}")));
+        appended.unwrap_or_else(|error| Err(lost(error))).map_err(|error| self.refused(error))
     }
+
+    fn refused(&self, error: AppendError) -> StoreError {
+        match error {
+            AppendError::Conflict => StoreError::Conflict,
+            AppendError::Failed(error) => StoreError::Failed(error),
+            AppendError::Unclear(error) => {
+                let _ = self.doubt.set(error.to_string());
+                StoreError::Conflict
+            }
+        }
+    }
+
+    /// Why it cannot be told what the journal says, if that is so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.get().map(String::as_str)
+    }
+}
+
+/// Appends a record, and again as long as it is unclear whether it is there.
+async fn append(journal: &mut Journal, record: JobRecord) -> Result<(), AppendError> {
+    for _ in 1..APPENDS_MAX {
+        match journal.append(record.clone()).await {
+            Err(AppendError::Unclear(error)) => {
+                tracing::warn!(%error, "it is unclear whether a journal entry is written; trying again");
+                sleep(APPEND_DELAY).await;
+            }
+            clear => return clear,
+        }
+    }
+    journal.append(record).await
 }
 
 /// What the JobMaster has to know of earlier JobManagers.
@@ -236,6 +267,8 @@ pub(crate) fn history(record: &JobRecord) -> History {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
     use flott_control::job::JobStatus;
     use flott_core::{AttemptId, MaxParallelism};
     use tokio::task::yield_now;
@@ -287,5 +320,31 @@ mod tests {
         store.end(finished()).await.unwrap();
         let opened = CheckpointStore::open(&url, "job", false, "later".into()).await.unwrap();
         assert!(matches!(opened, Opened::Ended(_)));
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_append_is_repeated_until_it_is_clear_and_a_doubt_is_no_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let opened = CheckpointStore::open(&url, "job", false, "run".into()).await.unwrap();
+        let Opened::Leading { store, .. } = opened else { panic!("a new directory has no end") };
+        // A name that is no path makes the store refuse to list the journal, though entries can be written.
+        let journal = directory.path().join("journal");
+        let unlistable = journal.join(OsStr::from_bytes(b"\xff"));
+        std::fs::write(&unlistable, "").unwrap();
+        let raising = tokio::spawn({
+            let store = store.clone();
+            async move { store.raise_generation(Generation(1), Vec::new()).await }
+        });
+        while !journal.join(format!("{:020}.json", 2)).exists() {
+            yield_now().await;
+        }
+        sleep(APPEND_DELAY / 10).await;
+        std::fs::remove_file(&unlistable).unwrap();
+        raising.await.unwrap().unwrap();
+        assert_eq!(store.doubt(), None);
+
+        let refused = store.refused(AppendError::Unclear(Error::transient("no answer")));
+        assert!(matches!(refused, StoreError::Conflict), "{refused:?}");
+        assert!(store.doubt().unwrap().contains("no answer"), "{:?}", store.doubt());
     }
 }

@@ -168,11 +168,7 @@ async fn conclude(driver: &Driver, ending: Ending) -> JobOutcome {
     let Ending { status, failure, is_deposed } = ending;
     let mut error = failure.clone().map(Error::from);
     if is_deposed {
-        error = Some(Error::new(
-            ErrorKind::Incompatible,
-            "another JobManager has taken over this checkpoint directory; this one has stopped everything it ran. One \
-             directory belongs to one job, and a job has one JobManager",
-        ));
+        error = Some(deposed(driver.store.doubt()));
     } else if is_worth_a_record(status) {
         let message = failure.map(|failure| failure.message);
         let at_ms = driver.clock.processing_time().0;
@@ -193,6 +189,23 @@ async fn conclude(driver: &Driver, ending: Ending) -> JobOutcome {
         signal: driver.signal.filter(|_: &StopSignal| status == JobStatus::Suspended),
         summary: driver.report.summary(driver.now()),
         already_finished: false,
+    }
+}
+
+fn deposed(doubt: Option<&str>) -> Error {
+    match doubt {
+        Some(doubt) => Error::new(
+            ErrorKind::Unreachable,
+            format!(
+                "it cannot be told what the journal of the checkpoint directory says, so this JobManager has stopped \
+                 everything it ran and has deleted nothing; start it again when the directory can be used: {doubt}"
+            ),
+        ),
+        None => Error::new(
+            ErrorKind::Incompatible,
+            "another JobManager has taken over this checkpoint directory; this one has stopped everything it ran. One \
+             directory belongs to one job, and a job has one JobManager",
+        ),
     }
 }
 

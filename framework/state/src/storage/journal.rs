@@ -95,12 +95,15 @@ pub enum AppendError {
     Conflict,
     /// The store failed; the entry is certainly not there.
     Failed(Error),
+    /// The store failed; the entry may be there, and count. Appending the same again can make it clear. Until then nothing
+    /// that it speaks of may be deleted.
+    Unclear(Error),
 }
 
 impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Failed(error) => error,
+            AppendError::Failed(error) | AppendError::Unclear(error) => error,
             AppendError::Conflict => Self::new(
                 ErrorKind::Incompatible,
                 "another JobManager has taken over this checkpoint directory; one directory belongs to one job",
@@ -167,7 +170,7 @@ impl Journal {
     /// Makes `record` true.
     ///
     /// # Errors
-    /// See [`AppendError`]. After a failure of the store the entry has been looked for and is not there.
+    /// See [`AppendError`].
     pub async fn append(&mut self, record: JobRecord) -> Result<(), AppendError> {
         let number = self.newest + 1;
         let path = path_of(number);
@@ -184,11 +187,11 @@ impl Journal {
                 Ok(Some(_)) => return Err(AppendError::Conflict),
                 Ok(None) if is_taken => return Err(AppendError::Conflict),
                 Ok(None) => return Err(AppendError::Failed(failed("write", &path, error))),
-                Err(unclear) => return Err(AppendError::Failed(unclear)),
+                Err(unclear) => return Err(AppendError::Unclear(unclear)),
             }
         }
         // A deposed leader that slept for long may have written a number that was taken, and deleted since.
-        let highest = numbers(&self.storage).await.map_err(AppendError::Failed)?.into_iter().max();
+        let highest = numbers(&self.storage).await.map_err(AppendError::Unclear)?.into_iter().max();
         if highest > Some(number) {
             return Err(AppendError::Conflict);
         }

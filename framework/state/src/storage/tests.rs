@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, KeyGroup, KeyGroupRange, LeaderEpoch, MaxParallelism,
@@ -44,6 +44,30 @@ fn a_new_leader_deposes_the_old_one() {
         }
         assert!(matches!(first.append(record).await, Err(AppendError::Conflict)));
         assert_eq!(Journal::read(&storage).await.unwrap().unwrap(), *second.record());
+    });
+}
+
+#[test]
+fn an_append_that_cannot_be_checked_is_neither_there_nor_not() {
+    let (runtime, directory) = (runtime(), TempDir::new().unwrap());
+    let storage = open(&directory, &runtime);
+    // A name that is no path makes the store refuse to list the journal, though entries can be written.
+    let unlistable = directory.path().join("journal").join(OsStr::from_bytes(b"\xff"));
+    runtime.block_on(async {
+        let mut journal = Journal::lead(storage.clone(), |_| {}).await.unwrap();
+        let mut record = journal.record().clone();
+        record.generation = Generation(7);
+        std::fs::write(&unlistable, "").unwrap();
+        let unclear = journal.append(record.clone()).await;
+        assert!(matches!(unclear, Err(AppendError::Unclear(_))), "{unclear:?}");
+        assert_ne!(*journal.record(), record);
+        std::fs::remove_file(&unlistable).unwrap();
+        assert_eq!(Journal::read(&storage).await.unwrap(), Some(record.clone()), "it was there all the time");
+        journal.append(record.clone()).await.unwrap();
+        assert_eq!(*journal.record(), record);
+        record.generation = Generation(8);
+        journal.append(record.clone()).await.unwrap();
+        assert_eq!(Journal::read(&storage).await.unwrap(), Some(record));
     });
 }
 
