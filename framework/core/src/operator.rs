@@ -104,7 +104,8 @@ pub trait Operator: Send {
     /// Type of its output records.
     type Out: Record;
 
-    /// Prepares for records: binds and restores state. Called once, first.
+    /// Prepares for records: binds state and takes what is restored of it. Called once, first. What it leaves of
+    /// [`OperatorContext::restored`] is an error.
     ///
     /// # Errors
     /// Fails the task.
@@ -465,7 +466,10 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     fn open(&mut self) -> Result<()> {
         self.out.target().open()?;
         self.operator.visit_side_outputs(&mut |side| side.open())?;
-        self.run(|operator, context, _| operator.open(context))
+        self.run(|operator, context, _| {
+            operator.open(context)?;
+            context.restored.check_taken()
+        })
     }
 
     fn batch(&mut self, batch: &mut Batch<O::In>) -> Result<()> {

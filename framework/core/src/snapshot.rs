@@ -82,4 +82,45 @@ impl RestoredOperator {
             _ => Ok(restored),
         }
     }
+    /// Makes sure that every state with entries has been taken: what nobody takes would be lost with the next checkpoint.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`]; names what is left.
+    pub fn check_taken(&self) -> Result<()> {
+        let left = self.keyed.iter().filter(|(_, state)| !state.groups.is_empty());
+        let names: Vec<_> = left.map(|(name, _)| format!("{name:?}")).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "the checkpoint has entries of {}, which the operator does not declare; give the state its old name \
+                 back, or give the operator a new uid, with which it starts empty",
+                names.join(", ")
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_nobody_takes_are_named() {
+        let mut restored = RestoredOperator::default();
+        restored.keyed.insert("empty".into(), RestoredKeyed::default());
+        for name in ["count", "sum"] {
+            let state = RestoredKeyed { schema: None, groups: vec![(KeyGroup(7), vec![1])] };
+            restored.keyed.insert(name.into(), state);
+        }
+        let error = restored.check_taken().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.to_string().contains("entries of \"count\", \"sum\", which"), "{error}");
+        for name in ["count", "sum"] {
+            restored.take_keyed(name, &Schema::primitive("u8")).unwrap();
+        }
+        restored.check_taken().unwrap();
+    }
 }

@@ -281,6 +281,18 @@ fn the_next_processing_time_timer_is_known_also_after_a_restore() {
 }
 
 #[test]
+fn restored_state_that_is_not_declared_any_more_is_refused() {
+    let mut harness = OperatorHarness::new(scripted(&[])).unwrap();
+    harness.records([(order(7, Add(1)), 0)]).unwrap();
+    let mut state = harness.snapshot().unwrap();
+    let sum = state.keyed.remove("sum").unwrap();
+    state.keyed.insert("total".into(), sum);
+    let error = OperatorHarness::with_state(scripted(&[]), state).err().expect("the state is refused");
+    assert_eq!(error.kind(), flott_core::ErrorKind::State);
+    assert!(error.to_string().contains("entries of \"total\""), "{error}");
+}
+
+#[test]
 fn side_outputs_get_records_and_signals() {
     let mut operator = scripted(&[(10, Side(2))]);
     let (target, side) = side_target::<u64>();

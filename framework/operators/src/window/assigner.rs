@@ -151,6 +151,14 @@ impl TumblingWindows {
         }
     }
 
+    pub(super) fn size_ms(&self) -> i64 {
+        self.size_ms
+    }
+
+    pub(super) fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
     pub(super) fn lateness_ms(&self) -> i64 {
         self.lateness_ms
     }

@@ -12,7 +12,12 @@ use super::{Aggregate, TumblingWindows, Window};
 use crate::keyed::BatchKeys;
 
 const OPEN: &str = "windows";
-const FIRED: &str = "fired-windows";
+const FIRED: &str = "fired windows";
+
+/// Windows are known by their start alone, so those of another size or offset must not take this state for theirs.
+fn name(what: &str, windows: &TumblingWindows) -> String {
+    format!("{what} of {} ms + {} ms", windows.size_ms(), windows.offset_ms())
+}
 
 pub(super) struct Tables<K, A> {
     /// Windows that have not fired.
@@ -24,19 +29,21 @@ pub(super) struct Tables<K, A> {
 impl<K: Key, A: Record> Tables<K, A> {
     pub(super) fn declarations(windows: &TumblingWindows) -> Vec<StateDeclaration> {
         let names = if windows.lateness_ms() > 0 { &[OPEN, FIRED][..] } else { &[OPEN] };
-        names.iter().map(|name| StateDeclaration { name: (*name).into(), schema: A::schema() }).collect()
+        names.iter().map(|what| StateDeclaration { name: name(what, windows), schema: A::schema() }).collect()
     }
 
     pub(super) fn bind<B: StateBackend>(
         windows: &TumblingWindows,
         binder: &mut StateBinder<'_, B>,
     ) -> Result<Self> {
-        let mut table = |name| {
-            let descriptor = binder.descriptor(name);
+        // Also what was kept when lateness was still allowed: it goes when the watermark comes.
+        let is_kept = windows.lateness_ms() > 0 || binder.restored.keyed.contains_key(&name(FIRED, windows));
+        let mut table = |what| {
+            let descriptor = binder.descriptor(&name(what, windows));
             binder.backend.windows::<K, A>(&descriptor, binder.restored)
         };
         let open = table(OPEN)?;
-        let fired = if windows.lateness_ms() > 0 { Some(table(FIRED)?) } else { None };
+        let fired = if is_kept { Some(table(FIRED)?) } else { None };
         Ok(Self { open, fired })
     }
 

@@ -198,6 +198,37 @@ fn a_window_that_fired_before_a_restore_goes_on_from_its_result() -> Result<()> 
 }
 
 #[test]
+fn windows_of_another_size_do_not_take_what_is_restored() {
+    let restored = |before: TumblingWindows, after: TumblingWindows| {
+        let mut harness = OperatorHarness::new(counts(before)).unwrap();
+        harness.records([((1, 1), 0)]).unwrap();
+        OperatorHarness::with_state(counts(after), harness.snapshot().unwrap())
+    };
+    let offset = seconds(1).offset(Duration::from_millis(300));
+    for (before, after) in [(seconds(1), seconds(2)), (seconds(1), offset), (offset, seconds(1))] {
+        let error = restored(before, after).err().expect("the state is refused");
+        assert_eq!(error.kind(), flott_core::ErrorKind::State);
+        assert!(error.to_string().contains("windows of 1000 ms"), "{error}");
+    }
+    let late = seconds(1).allowed_lateness(Duration::from_secs(1));
+    for (before, after) in [(seconds(1), late), (late, seconds(1))] {
+        restored(before, after).unwrap().watermark(5000).unwrap();
+    }
+}
+
+#[test]
+fn windows_kept_for_late_records_are_forgotten_when_lateness_is_allowed_no_more() -> Result<()> {
+    let mut harness = OperatorHarness::new(counts(seconds(1).allowed_lateness(Duration::from_secs(1))))?;
+    harness.records([((1, 1), 0)])?;
+    harness.watermark(1000)?;
+    let mut harness = OperatorHarness::with_state(counts(seconds(1)), harness.snapshot()?)?;
+    harness.watermark(1000)?;
+    assert_eq!(harness.take(), [Seen::Watermark(1000)]);
+    assert!(harness.snapshot()?.keyed.values().all(|state| state.groups.is_empty()));
+    Ok(())
+}
+
+#[test]
 fn many_windows_fire_in_order_and_in_batches() {
     let all: Vec<_> = (0..5000).map(|n| (n % 7, i64::from(n) * 10)).collect();
     let seen = verify(|| counts(seconds(1)), &[bids(&all), Step::Watermark(i64::MAX)]);
