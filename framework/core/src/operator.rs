@@ -119,19 +119,28 @@ pub trait Operator: Send {
     /// Fails the task.
     fn process(&mut self, batch: &mut Batch<Self::In>, out: &mut Output<Self::Out>) -> Result<()>;
 
-    /// Event time has advanced to `watermark`, which is passed on afterwards.
+    /// Event time has advanced to `watermark`. What is due is fired by [`Self::fire`], and then the watermark is passed on.
     ///
     /// # Errors
     /// Fails the task.
-    fn on_watermark(&mut self, _watermark: Watermark, _out: &mut Output<Self::Out>) -> Result<()> {
+    fn on_watermark(&mut self, _watermark: Watermark) -> Result<()> {
         Ok(())
     }
 
-    /// Something besides input has happened; passed on afterwards.
+    /// Fires a bounded part of what a watermark or a tick has made due; whether that was all. Called while there is room
+    /// for output, until it was all, before the next record, barrier or watermark.
     ///
     /// # Errors
     /// Fails the task.
-    fn on_event(&mut self, _event: TaskEvent, _out: &mut Output<Self::Out>) -> Result<()> {
+    fn fire(&mut self, _out: &mut Output<Self::Out>) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Something besides input has happened; passed on afterwards. After a tick comes [`Self::fire`].
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn on_event(&mut self, _event: TaskEvent) -> Result<()> {
         Ok(())
     }
 
@@ -218,13 +227,21 @@ pub trait Downstream<T: Record>: Send {
     /// Fails the task.
     fn event(&mut self, event: TaskEvent) -> Result<()>;
 
+    /// Goes on with a bounded part of what signals and events have made due behind this link; whether that was all. To be
+    /// called before each element, while there is room: an element that comes earlier has all the rest done first, however
+    /// much that emits.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn resume(&mut self) -> Result<bool>;
+
     /// Sends partly filled batches on their way: the task has nothing more to do for now.
     ///
     /// # Errors
     /// Fails the task.
     fn flush(&mut self) -> Result<()>;
 
-    /// Whether all behind this link have room for the output of one more batch. Asking moves what waits, in all of them.
+    /// Whether all behind this link have room for the output of one more batch, or of one [`Self::resume`]. Asking moves what waits, in all of them.
     fn is_ready(&mut self) -> bool;
 
     /// When an operator behind this link wants the next tick.
@@ -434,13 +451,31 @@ pub struct ChainLink<O: Operator> {
     operator: O,
     context: OperatorContext,
     out: Output<O::Out>,
+    /// Whether the operator may have something to fire.
+    is_due: bool,
+    /// The watermark that is passed on when all it made due has been fired.
+    watermark: Option<Watermark>,
 }
 
 impl<O: Operator> ChainLink<O> {
     /// Links `operator` to what comes after it.
     #[must_use]
     pub fn new(operator: O, context: OperatorContext, target: Box<dyn Downstream<O::Out>>) -> Self {
-        Self { operator, context, out: Output::new(target) }
+        Self { operator, context, out: Output::new(target), is_due: false, watermark: None }
+    }
+
+    /// Does all that is due, before an element that must not come in between.
+    #[inline]
+    fn finish(&mut self) -> Result<()> {
+        while self.is_due {
+            self.resume()?;
+        }
+        Ok(())
+    }
+
+    fn pass_on_signal(&mut self, signal: Signal) -> Result<()> {
+        self.operator.visit_side_outputs(&mut |side| side.signal(signal))?;
+        self.out.target().signal(signal)
     }
 
     fn pass_on(&mut self) -> Result<()> {
@@ -454,7 +489,7 @@ impl<O: Operator> ChainLink<O> {
         &mut self,
         work: impl FnOnce(&mut O, &mut OperatorContext, &mut Output<O::Out>) -> Result<T>,
     ) -> Result<T> {
-        let Self { operator, context, out } = self;
+        let Self { operator, context, out, .. } = self;
         panic::catch(|| work(operator, context, out)).map_err(|error| {
             let OperatorContext { uid, subtask, .. } = context;
             error.context(format_args!("operator {:?}, subtask {subtask}", uid.as_str()))
@@ -473,6 +508,7 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     }
 
     fn batch(&mut self, batch: &mut Batch<O::In>) -> Result<()> {
+        self.finish()?;
         self.context.metrics.records_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let result = self.run(|operator, _, out| operator.process(batch, out));
         batch.clear();
@@ -481,17 +517,19 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
-        self.run(|operator, context, out| match signal {
-            Signal::Watermark(watermark) => {
-                context.metrics.watermark.store(watermark.0.0, Ordering::Relaxed);
-                operator.on_watermark(watermark, out)
-            }
-            Signal::Idle => Ok(()),
-            Signal::End => operator.on_end(out),
-        })?;
+        self.finish()?;
+        if let Signal::Watermark(watermark) = signal {
+            self.context.metrics.watermark.store(watermark.0.0, Ordering::Relaxed);
+            self.run(|operator, _, _| operator.on_watermark(watermark))?;
+            self.watermark = Some(watermark);
+            self.is_due = true;
+            return self.resume().map(drop);
+        }
+        if signal == Signal::End {
+            self.run(|operator, _, out| operator.on_end(out))?;
+        }
         self.pass_on()?;
-        self.operator.visit_side_outputs(&mut |side| side.signal(signal))?;
-        self.out.target().signal(signal)
+        self.pass_on_signal(signal)
     }
 
     fn barrier(
@@ -499,6 +537,7 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
         barrier: Barrier,
         snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
     ) -> Result<()> {
+        self.finish()?;
         self.pass_on()?;
         let snapshot = self.run(|operator, _, _| operator.snapshot(barrier.checkpoint))?;
         snapshots.push((self.context.uid.clone(), snapshot));
@@ -507,9 +546,23 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     }
 
     fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.run(|operator, _, out| operator.on_event(event, out))?;
-        self.pass_on()?;
+        self.run(|operator, _, _| operator.on_event(event))?;
+        self.is_due |= matches!(event, TaskEvent::Tick(_));
         self.out.target().event(event)
+    }
+
+    fn resume(&mut self) -> Result<bool> {
+        if self.is_due {
+            self.is_due = !self.run(|operator, _, out| operator.fire(out))?;
+            self.pass_on()?;
+            if self.is_due {
+                return Ok(false);
+            }
+            if let Some(watermark) = self.watermark.take() {
+                self.pass_on_signal(Signal::Watermark(watermark))?;
+            }
+        }
+        self.out.target().resume()
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -559,6 +612,9 @@ impl<T: Record> Downstream<T> for Discard {
     }
     fn event(&mut self, _event: TaskEvent) -> Result<()> {
         Ok(())
+    }
+    fn resume(&mut self) -> Result<bool> {
+        Ok(true)
     }
     fn flush(&mut self) -> Result<()> {
         Ok(())

@@ -148,11 +148,17 @@ pub trait WindowTable<K, A>: KeyedState {
     }
     /// Start of the earliest window that has an entry.
     fn first_window(&self) -> Option<EventTime>;
-    /// Removes a window and visits its entries.
+    /// Removes entries of a window and visits them: `at_least` so many, or all that there are. More than that by a bounded
+    /// number. The window is gone with its last entry.
     ///
     /// # Errors
     /// The first error of the visitor; the window is gone all the same.
-    fn take_window(&mut self, window: EventTime, visitor: &mut dyn FnMut(&K, A) -> Result<()>) -> Result<()>;
+    fn take_window(
+        &mut self,
+        window: EventTime,
+        at_least: usize,
+        visitor: &mut dyn FnMut(&K, A) -> Result<()>,
+    ) -> Result<()>;
 }
 
 /// Makes tables. The operator code does not know which backend it runs on.

@@ -59,6 +59,15 @@ impl<T: Record> Downstream<T> for Fanout<T> {
         self.each(|target| target.event(event))
     }
 
+    fn resume(&mut self) -> Result<bool> {
+        let mut is_done = true;
+        self.each(|target| {
+            is_done &= target.resume()?;
+            Ok(())
+        })?;
+        Ok(is_done)
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.each(|target| target.flush())
     }

@@ -50,7 +50,7 @@ impl<T: Record> Operator for SinkOperator<T> {
         self.writer.write(batch)
     }
 
-    fn on_event(&mut self, event: TaskEvent, _out: &mut Output<()>) -> Result<()> {
+    fn on_event(&mut self, event: TaskEvent) -> Result<()> {
         match event {
             TaskEvent::Tick(time) => self.writer.tick(time)?,
             TaskEvent::CheckpointComplete(checkpoint) => {

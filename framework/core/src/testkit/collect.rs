@@ -125,6 +125,10 @@ impl<T: Record> Downstream<T> for Collector<T> {
         Ok(())
     }
 
+    fn resume(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }

@@ -90,7 +90,8 @@ impl<O: Operator> OperatorHarness<O> {
     /// # Errors
     /// The operator's.
     pub fn watermark(&mut self, time: i64) -> Result<()> {
-        self.link.signal(Signal::Watermark(Watermark(EventTime(time))))
+        self.link.signal(Signal::Watermark(Watermark(EventTime(time))))?;
+        self.fire_all()
     }
 
     /// Advances processing time, in milliseconds.
@@ -99,7 +100,13 @@ impl<O: Operator> OperatorHarness<O> {
     /// The operator's.
     pub fn tick(&mut self, time: i64) -> Result<()> {
         let now = MonotonicTime::from_millis(time.unsigned_abs());
-        self.link.event(TaskEvent::Tick(StepTime { now, processing_time: ProcessingTime(time) }))
+        self.link.event(TaskEvent::Tick(StepTime { now, processing_time: ProcessingTime(time) }))?;
+        self.fire_all()
+    }
+
+    fn fire_all(&mut self) -> Result<()> {
+        while !self.link.resume()? {}
+        Ok(())
     }
 
     /// Ends the input.

@@ -233,10 +233,21 @@ impl<K: Key, A: Record> WindowTable<K, A> for Windows<K, A> {
         self.entries.keys().next().map(|entry| EventTime(entry.0))
     }
 
-    fn take_window(&mut self, window: EventTime, visitor: &mut dyn FnMut(&K, A) -> Result<()>) -> Result<()> {
-        let entries = std::mem::take(&mut self.entries).into_iter();
-        let (taken, kept): (BTreeMap<_, _>, _) = entries.partition(|(entry, _)| entry.0 == window.0);
+    fn take_window(
+        &mut self,
+        window: EventTime,
+        at_least: usize,
+        visitor: &mut dyn FnMut(&K, A) -> Result<()>,
+    ) -> Result<()> {
+        let of_window = |entry: &Timed<K>| entry.0 == window.0;
+        let (mut taken, kept): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.entries).into_iter().partition(|(entry, _)| of_window(entry));
         self.entries = kept;
-        taken.into_iter().try_for_each(|(entry, accumulator)| visitor(&entry.1, accumulator))
+        for _ in 0..at_least {
+            let Some((entry, accumulator)) = taken.pop_first() else { break };
+            visitor(&entry.1, accumulator)?;
+        }
+        self.entries.append(&mut taken);
+        Ok(())
     }
 }

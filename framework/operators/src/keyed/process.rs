@@ -16,7 +16,8 @@ use crate::function::{Context, ProcessFunction, TimerKind};
 /// when timers fire.
 ///
 /// Timers fire in order of time, event-time timers when the watermark reaches them, processing-time timers at the first
-/// tick at or after them. One that a callback registers fires in the same go if it is due. At the end of the input the
+/// tick at or after them, when there is room for what they emit. One that a callback registers fires in the same go if it
+/// is due. At the end of the input the
 /// watermark becomes [`Watermark::MAX`], so that every event-time timer fires; processing-time timers that are not due
 /// never do, as in Flink. A callback that always sets the next event-time timer must therefore stop when it sees
 /// `context.watermark == Watermark::MAX`, or the job does not end.
@@ -32,6 +33,10 @@ pub struct KeyedProcess<K, F, S, B> {
     /// The earliest processing-time timer. Kept, since looking it up needs `&mut`.
     next_tick: Option<ProcessingTime>,
     has_ended: bool,
+    /// Up to when event-time timers are being fired.
+    event_due: Option<Watermark>,
+    /// Up to when processing-time timers are being fired.
+    processing_due: Option<ProcessingTime>,
     pub(super) times: Vec<i64>,
 }
 
@@ -51,6 +56,8 @@ where
             processing_time: ProcessingTime::default(),
             next_tick: None,
             has_ended: false,
+            event_due: None,
+            processing_due: None,
             times: Vec::new(),
         }
     }
@@ -106,28 +113,45 @@ where
         result
     }
 
-    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output<F::Out>) -> Result<()> {
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<()> {
         self.watermark = watermark;
-        self.fire(TimerKind::EventTime, watermark.0.0, out)?;
-        self.look_up_next_tick();
+        self.event_due = Some(watermark);
         Ok(())
     }
 
-    fn on_event(&mut self, event: TaskEvent, out: &mut Output<F::Out>) -> Result<()> {
+    fn on_event(&mut self, event: TaskEvent) -> Result<()> {
         if let TaskEvent::Tick(time) = event {
             self.processing_time = time.processing_time;
             if self.next_tick.is_some_and(|next| next <= time.processing_time) {
-                self.fire(TimerKind::ProcessingTime, time.processing_time.0, out)?;
-                self.look_up_next_tick();
+                self.processing_due = Some(time.processing_time);
             }
         }
         Ok(())
+    }
+
+    fn fire(&mut self, out: &mut Output<F::Out>) -> Result<bool> {
+        if let Some(Watermark(EventTime(until))) = self.event_due {
+            if !self.fire_some(TimerKind::EventTime, until, out)? {
+                return Ok(false);
+            }
+            self.event_due = None;
+            self.look_up_next_tick();
+        }
+        if let Some(ProcessingTime(until)) = self.processing_due {
+            if !self.fire_some(TimerKind::ProcessingTime, until, out)? {
+                return Ok(false);
+            }
+            self.processing_due = None;
+            self.look_up_next_tick();
+        }
+        Ok(true)
     }
 
     /// Ticks go on until the job has ended, but nothing may come behind the end.
     fn on_end(&mut self, _out: &mut Output<F::Out>) -> Result<()> {
         self.has_ended = true;
         self.next_tick = None;
+        self.processing_due = None;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 use std::any::Any;
 
 use flott_core::{
-    EventTime, ProcessingTime, Result, Watermark,
-    operator::{Operator, Output, SideLink, SideOutput},
+    EventTime, ProcessingTime, Result, Signal, Watermark,
+    operator::{Downstream, Operator, Output, SideLink, SideOutput, StepTime, TaskEvent},
     state::{
         EventTimer, KeyedState, ProcessingTimer, StateBackend, StateBinder, StateDeclaration, StateHandle,
         TimerTable, ValueState,
@@ -229,6 +229,38 @@ fn any_number_of_timers_fires_in_one_go() {
     assert!(times.eq(0..1000));
 }
 
+/// What an operator with 1000 timers of a number emits at once when they become due, and then each time there is room.
+fn fired(timer: usize, make_due: impl Fn(&mut dyn Downstream<Record>)) -> Vec<usize> {
+    let mut harness = OperatorHarness::new(scripted(&[])).unwrap();
+    harness.tick(1).unwrap();
+    harness.records((0..1000).map(|n| (order(n % 10, SetTimer(timer, 100 + i64::from(n))), 0))).unwrap();
+    make_due(harness.link());
+    let mut counts = vec![harness.take().len()];
+    loop {
+        let is_done = harness.link().resume().unwrap();
+        counts.push(harness.take().len());
+        if is_done {
+            return counts;
+        }
+    }
+}
+
+#[test]
+fn many_timers_fire_bit_by_bit_and_the_watermark_follows_them() {
+    let watermark = Signal::Watermark(Watermark(EventTime(5000)));
+    assert_eq!(fired(0, |link| link.signal(watermark).unwrap()), [256, 256, 256, 232 + 1]);
+}
+
+#[test]
+fn processing_time_timers_wait_for_room() {
+    let time = StepTime { processing_time: ProcessingTime(5000), ..StepTime::default() };
+    let tick = |link: &mut dyn Downstream<Record>| {
+        link.event(TaskEvent::Tick(time)).unwrap();
+        assert_eq!(link.next_timer(), Some(ProcessingTime(100)), "what is due stays due");
+    };
+    assert_eq!(fired(2, tick), [0, 256, 256, 256, 232]);
+}
+
 #[test]
 fn processing_time_timers_fire_on_ticks_and_emit_without_event_time() {
     let timers = [(7, SetTimer(2, 100)), (8, SetTimer(2, 50))];
@@ -259,7 +291,7 @@ fn processing_time_timers_that_are_not_due_at_the_end_never_fire() {
     harness.end().unwrap();
     let before = harness.take();
     assert_eq!(before.last(), Some(&Seen::End));
-    assert_eq!(flott_core::operator::Downstream::<Record>::next_timer(harness.link()), None);
+    assert_eq!(Downstream::next_timer(harness.link()), None);
     harness.tick(100).unwrap();
     assert_eq!(harness.take(), []);
 }
@@ -267,9 +299,7 @@ fn processing_time_timers_that_are_not_due_at_the_end_never_fire() {
 #[test]
 fn the_next_processing_time_timer_is_known_also_after_a_restore() {
     let mut harness = OperatorHarness::new(scripted(&[])).unwrap();
-    let next = |harness: &mut OperatorHarness<_>| {
-        flott_core::operator::Downstream::<Record>::next_timer(harness.link()).map(|time| time.0)
-    };
+    let next = |harness: &mut OperatorHarness<_>| Downstream::next_timer(harness.link()).map(|time| time.0);
     assert_eq!(next(&mut harness), None);
     harness.records([(order(7, SetTimer(2, 100)), 0), (order(8, SetTimer(2, 50)), 0)]).unwrap();
     assert_eq!(next(&mut harness), Some(50));

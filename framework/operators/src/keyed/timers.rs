@@ -11,7 +11,7 @@ use flott_core::{
 use super::KeyedProcess;
 use crate::function::{Context, ProcessFunction, TimerKind};
 
-/// Timers taken out of a table at a time.
+/// Timers taken out of a table at a time, and in one go until there must be room for what they emit.
 const FIRED_MAX: usize = 256;
 
 impl<K: Key, F: ProcessFunction<K>, S, B> KeyedProcess<K, F, S, B>
@@ -25,10 +25,18 @@ where
         numbers.filter_map(|(timer, _)| Some((self.function.timer(timer).next_time()?, timer))).min()
     }
 
-    /// Fires all timers of a kind that are due at `until`, those that callbacks register meanwhile too.
-    pub(super) fn fire(&mut self, kind: TimerKind, until: i64, out: &mut Output<F::Out>) -> Result<()> {
-        let mut limit = FIRED_MAX;
+    /// Fires timers of a kind that are due at `until`, also those that callbacks register meanwhile; whether these were all.
+    pub(super) fn fire_some(
+        &mut self,
+        kind: TimerKind,
+        until: i64,
+        out: &mut Output<F::Out>,
+    ) -> Result<bool> {
+        let (mut limit, mut gone_through) = (FIRED_MAX, 0);
         while let Some((_, timer)) = self.earliest(kind).filter(|(time, _)| *time <= until) {
+            if gone_through >= FIRED_MAX {
+                return Ok(false);
+            }
             let mut times = std::mem::take(&mut self.times);
             times.clear();
             let keys = self.function.timer(timer).due(until, limit, &mut times);
@@ -36,10 +44,12 @@ where
             let result = self.fire_each(timer, &times, keys, out);
             self.function.visit_states(&mut |state| state.end_batch());
             self.times = times;
+            let count = result?;
+            gone_through += count;
             // A run that ends early, because another timer comes first, makes the next look-up short.
-            limit = (2 * result?).min(FIRED_MAX);
+            limit = (2 * count).min(FIRED_MAX);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Fires timers in order until another one comes first. Returns how many it has gone through, at least one.

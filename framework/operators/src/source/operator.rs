@@ -83,6 +83,9 @@ impl<T: Record> SourceOperator<T> {
         if self.is_ended {
             return Ok(SourceStatus::End);
         }
+        if !self.emitter.target.resume()? {
+            return Ok(SourceStatus::More);
+        }
         self.emitter.now = self.polled.advance(time);
         let status = self.reader.poll(time, &mut self.emitter)?;
         self.emitter.pass_on()?;

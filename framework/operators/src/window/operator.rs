@@ -7,7 +7,7 @@ use std::{
 };
 
 use flott_core::{
-    Batch, CheckpointId, Error, EventTime, Key, Record, Result, Watermark,
+    BATCH_RECORDS_MAX, Batch, CheckpointId, Error, EventTime, Key, Record, Result, Watermark,
     operator::{Operator, OperatorContext, OperatorMetrics, Output, SideLink, SideOutput},
     snapshot::OperatorSnapshot,
     state::{StateBackend, StateBinder, StateDeclaration},
@@ -18,6 +18,9 @@ use super::{
     tables::{Tables, add},
 };
 use crate::keyed::{BatchKeys, parts, prefetch_range};
+
+/// Results that are emitted in one go, and the rest of a part of a window, until there must be room for more.
+const FIRED_MAX: usize = BATCH_RECORDS_MAX;
 
 /// Name of the side output for records that come too late for their window.
 pub const LATE: &str = "late";
@@ -116,18 +119,23 @@ where
         Ok(())
     }
 
-    /// Fires the open windows that the watermark has reached.
-    fn fire(&mut self, out: &mut Output<A::Out>) -> Result<()> {
+    /// Fires open windows that the watermark has reached; whether these were all.
+    fn fire_some(&mut self, out: &mut Output<A::Out>) -> Result<bool> {
         let Self { aggregate, progress: Progress { windows, watermark }, .. } = self;
         let tables = self.tables.as_mut().ok_or_else(not_open)?;
+        let mut fired = 0;
         while let Some(start) = tables.open.first_window() {
             let window = windows.window(start);
             if !window.is_over(0, *watermark) {
                 break;
             }
+            if fired >= FIRED_MAX {
+                return Ok(false);
+            }
             let is_kept = !window.is_over(windows.lateness_ms(), *watermark);
             let mut kept = Vec::new();
-            tables.open.take_window(start, &mut |key, accumulator| {
+            tables.open.take_window(start, FIRED_MAX - fired, &mut |key, accumulator| {
+                fired += 1;
                 if is_kept {
                     kept.push((key.duplicate(), accumulator.duplicate()));
                 }
@@ -136,7 +144,7 @@ where
             })?;
             tables.keep_fired(window, kept);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets the fired windows whose lateness is over.
@@ -146,7 +154,7 @@ where
         let Some(fired) = &mut tables.fired else { return Ok(()) };
         let is_over = |start: &EventTime| windows.window(*start).is_over(windows.lateness_ms(), watermark);
         while let Some(start) = fired.first_window().filter(is_over) {
-            fired.take_window(start, &mut |_, _| Ok(()))?;
+            fired.take_window(start, usize::MAX, &mut |_, _| Ok(()))?;
         }
         Ok(())
     }
@@ -181,10 +189,17 @@ where
         result
     }
 
-    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output<A::Out>) -> Result<()> {
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<()> {
         self.progress.watermark = watermark;
-        self.fire(out)?;
-        self.forget()
+        Ok(())
+    }
+
+    fn fire(&mut self, out: &mut Output<A::Out>) -> Result<bool> {
+        let is_done = self.fire_some(out)?;
+        if is_done {
+            self.forget()?;
+        }
+        Ok(is_done)
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {

@@ -1,8 +1,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use flott_core::{
-    EventTime, Result,
-    operator::Operator,
+    EventTime, Result, Signal, Watermark,
+    operator::{Downstream, Operator},
     testkit::{MapBackend, OperatorHarness, Seen, Step, side_target, verify},
 };
 
@@ -240,6 +240,41 @@ fn many_windows_fire_in_order_and_in_batches() {
         _ => None,
     });
     assert!(starts.eq((0..50).flat_map(|window| (0..7).map(move |key| (EventTime(window * 1000), key)))));
+}
+
+#[test]
+fn a_watermark_that_fires_much_is_worked_off_bit_by_bit_before_anything_else() {
+    let keys = 10_000;
+    let fill = || {
+        let mut harness = OperatorHarness::new(counts(seconds(1))).unwrap();
+        harness.records((0..keys).map(|key| ((key, 1), i64::from(key % 2) * 1000))).unwrap();
+        harness
+    };
+    let mut harness = fill();
+    harness.watermark(5000).unwrap();
+    let whole = harness.take();
+    assert_eq!((whole.len(), whole.last()), (keys as usize + 1, Some(&Seen::Watermark(5000))));
+
+    let watermark = Signal::Watermark(Watermark(EventTime(5000)));
+    let mut harness = fill();
+    harness.link().signal(watermark).unwrap();
+    let mut seen = harness.take();
+    for _ in 0..9 {
+        assert!(!seen.contains(&Seen::Watermark(5000)), "{}", seen.len());
+        harness.link().resume().unwrap();
+        let bit = harness.take();
+        assert!((1..2000).contains(&bit.len()), "{}", bit.len());
+        seen.extend(bit);
+    }
+    assert_eq!(seen, whole);
+    assert!(harness.link().resume().unwrap());
+
+    // Whoever does not ask first gets all the rest at once: a barrier never comes in between.
+    let mut harness = fill();
+    harness.link().signal(watermark).unwrap();
+    let state = harness.snapshot().unwrap();
+    assert_eq!(harness.take(), [whole, vec![Seen::Barrier(1)]].concat());
+    assert!(state.keyed.values().all(|state| state.groups.is_empty()));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::{exchange::QUEUE_ELEMENTS, slot::SlotWaker};
 /// The sending end.
 pub(crate) struct LocalSender<T> {
     queue: Producer<StreamElement<T>>,
-    /// What did not fit: at most the output of one input batch, because a task that is not ready takes no other.
+    /// What did not fit: at most the output of one input batch or of one go of firing, because a task that is not ready does
+    /// nothing more.
     waiting: VecDeque<StreamElement<T>>,
     recycled: Consumer<Batch<T>>,
     receiver: SlotWaker,

@@ -1,8 +1,10 @@
 //! Moves batches between subtasks: by a queue within a process, by TCP between processes.
 //!
 //! Both have bounds that stall the sending task and nothing else: a queue holds [`QUEUE_ELEMENTS`] elements, a channel
-//! between processes [`CREDIT_BYTES`] that the receiver has not worked off. Connected processes show each other that they
-//! live: a silent one is lost, whatever it may still tell the JobManager.
+//! between processes [`CREDIT_BYTES`] that the receiver has not worked off. Within a process bytes are not counted: what is
+//! in a queue has not been encoded, and measuring every record would cost more than moving it. Batches are bounded in
+//! records. Connected processes show each other that they live: a silent one is lost, whatever it may still tell the
+//! JobManager.
 
 mod edge;
 mod frame;

@@ -158,7 +158,7 @@ impl PeerLink {
 pub(crate) struct RemoteSender {
     output: RemoteOutput,
     frame: Vec<u8>,
-    /// Complete frames without credit: at most the output of one input batch.
+    /// Complete frames without credit: at most the output of one input batch or of one go of firing.
     waiting: VecDeque<Vec<u8>>,
     failure: Option<Error>,
 }

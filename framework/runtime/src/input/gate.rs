@@ -122,17 +122,6 @@ impl<T: Record> InputGate<T> {
         Ok(())
     }
 
-    /// Passes on what is new of event time; whether the input has ended.
-    fn pass_signals(&mut self) -> Result<bool> {
-        while let Some(signal) = self.watermarks.next_signal() {
-            self.target.signal(signal)?;
-            if signal == Signal::End {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn on_barrier(
         &mut self,
         channel: usize,
@@ -159,15 +148,24 @@ impl<T: Record> TaskInput for InputGate<T> {
             if !self.target.is_ready() {
                 break;
             }
+            if !self.target.resume()? {
+                status = InputStatus::Progress;
+                continue;
+            }
+            if let Some(signal) = self.watermarks.next_signal() {
+                status = InputStatus::Progress;
+                self.target.signal(signal)?;
+                if signal == Signal::End {
+                    return Ok(InputStatus::Ended);
+                }
+                continue;
+            }
             let Some((channel, element)) = self.next_element()? else { break };
             status = InputStatus::Progress;
             match element {
                 StreamElement::Batch(batch) => self.on_batch(channel, batch)?,
                 StreamElement::Signal(signal) => self.watermarks.on_signal(channel, signal),
                 StreamElement::Barrier(barrier) => self.on_barrier(channel, barrier, snapshots)?,
-            }
-            if self.pass_signals()? {
-                return Ok(InputStatus::Ended);
             }
         }
         Ok(status)
@@ -183,5 +181,131 @@ impl<T: Record> TaskInput for InputGate<T> {
 
     fn next_timer(&self) -> Option<flott_core::ProcessingTime> {
         self.target.next_timer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use flott_core::{CheckpointId, EventTime, ProcessingTime, Watermark};
+
+    use super::*;
+    use crate::{
+        exchange::{LocalSender, local_channel},
+        slot::SlotWaker,
+    };
+
+    /// Notes what comes. Needs three more goes for each watermark, and has room for as many as it is given.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<SlowState>>);
+
+    #[derive(Default)]
+    struct SlowState {
+        log: Vec<String>,
+        goes: usize,
+        room: usize,
+    }
+
+    impl Slow {
+        fn note(&self, text: impl Into<String>) {
+            self.0.lock().unwrap().log.push(text.into());
+        }
+    }
+
+    impl Downstream<u64> for Slow {
+        fn open(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn batch(&mut self, batch: &mut Batch<u64>) -> Result<()> {
+            self.note(format!("{:?}", batch.records));
+            Ok(())
+        }
+        fn signal(&mut self, signal: Signal) -> Result<()> {
+            if let Signal::Watermark(watermark) = signal {
+                self.0.lock().unwrap().goes = 3;
+                self.note(format!("to {}", watermark.0));
+            } else {
+                self.note(format!("{signal:?}"));
+            }
+            Ok(())
+        }
+        fn barrier(
+            &mut self,
+            barrier: Barrier,
+            _snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+        ) -> Result<()> {
+            self.note(format!("barrier {}", barrier.checkpoint));
+            Ok(())
+        }
+        fn event(&mut self, _event: TaskEvent) -> Result<()> {
+            Ok(())
+        }
+        fn resume(&mut self) -> Result<bool> {
+            let mut state = self.0.lock().unwrap();
+            if state.goes == 0 {
+                return Ok(true);
+            }
+            state.goes -= 1;
+            state.room -= 1;
+            state.log.push("go".into());
+            Ok(false)
+        }
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn is_ready(&mut self) -> bool {
+            self.0.lock().unwrap().room > 0
+        }
+        fn next_timer(&self) -> Option<ProcessingTime> {
+            None
+        }
+    }
+
+    fn gate() -> (InputGate<u64>, Vec<LocalSender<u64>>, Slow) {
+        let channel = || local_channel(SlotWaker::default(), SlotWaker::default());
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
+        let target = Slow::default();
+        let receivers = receivers.into_iter().map(Ok).collect();
+        (InputGate::new(receivers, Box::new(target.clone())), senders, target)
+    }
+
+    fn step(gate: &mut InputGate<u64>, target: &Slow, room: usize) -> (InputStatus, Vec<String>) {
+        target.0.lock().unwrap().room = room;
+        let mut snapshots = Vec::new();
+        let status = gate.step(&mut snapshots).unwrap();
+        (status, std::mem::take(&mut target.0.lock().unwrap().log))
+    }
+
+    #[test]
+    fn nothing_overtakes_what_a_watermark_has_made_due() {
+        let (mut gate, mut senders, target) = gate();
+        for sender in &mut senders {
+            sender.send(StreamElement::Signal(Signal::Watermark(Watermark(EventTime(5)))));
+            sender.send(StreamElement::Barrier(Barrier { checkpoint: CheckpointId(1) }));
+            sender.send(StreamElement::Signal(Signal::End));
+        }
+        let seen = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let progress = |texts: &[&str]| (InputStatus::Progress, seen(texts));
+        assert_eq!(step(&mut gate, &target, 0), (InputStatus::Waiting, vec![]));
+        assert_eq!(step(&mut gate, &target, 2), progress(&["to 5", "go", "go"]));
+        assert_eq!(step(&mut gate, &target, 0), (InputStatus::Waiting, vec![]));
+        let rest = ["go", "barrier 1", "to 9223372036854775807", "go", "go"];
+        assert_eq!(step(&mut gate, &target, 3), progress(&rest));
+        assert_eq!(step(&mut gate, &target, 2), (InputStatus::Ended, seen(&["go", "End"])));
+        assert_eq!(step(&mut gate, &target, 2), (InputStatus::Waiting, vec![]));
+    }
+
+    #[test]
+    fn all_hear_of_activity_after_idleness() {
+        let (mut gate, mut senders, target) = gate();
+        for sender in &mut senders {
+            sender.send(StreamElement::Signal(Signal::Watermark(Watermark(EventTime(5)))));
+            sender.send(StreamElement::Signal(Signal::Idle));
+        }
+        step(&mut gate, &target, 20);
+        senders[0].send_batch(&mut Batch { records: vec![7], times: vec![] });
+        let (_, seen) = step(&mut gate, &target, 20);
+        assert_eq!(seen, ["[7]", "to 5", "go", "go", "go"]);
     }
 }

@@ -141,6 +141,10 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
         Ok(())
     }
 
+    fn resume(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.send_all_buffers();
         self.senders.iter_mut().for_each(Sender::flush);

@@ -203,24 +203,28 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Frozen::new(self.space.max_parallelism, tables)
     }
 
-    /// Removes all entries and visits them until the visitor returns `false`; keeps memory that is ours alone.
-    pub(super) fn drain(&mut self, visitor: &mut dyn FnMut(&K, V) -> bool) {
-        let mut wants_more = true;
-        let mut visit = |key: &K, value| {
-            wants_more = wants_more && visitor(key, value);
-            wants_more
-        };
-        for segment in &mut self.segments {
-            match std::mem::take(&mut segment.table).into_owned() {
+    /// Removes entries, `at_least` so many if there are, and visits them until the visitor returns `false`; whether all are
+    /// removed. Goes by segments. Keeps memory that is ours alone.
+    pub(super) fn drain(&mut self, at_least: usize, visitor: &mut dyn FnMut(&K, V) -> bool) -> bool {
+        let mut removed = 0;
+        for segment in self.segments.iter_mut().filter(|segment| segment.table.read().len() > 0) {
+            if removed >= at_least {
+                return false;
+            }
+            removed += segment.table.read().len();
+            let wants_more = match std::mem::take(&mut segment.table).into_owned() {
                 Ok(mut table) => {
-                    table.drain(&mut |key, value| visit(&key, value));
+                    let wants_more = table.drain(&mut |key, value| visitor(&key, value));
                     segment.table = Freezable::Owned(table);
+                    wants_more
                 }
-                Err(shared) => {
-                    shared.iter().all(|(key, value)| visit(key, value.duplicate()));
-                }
+                Err(shared) => shared.iter().all(|(key, value)| visitor(key, value.duplicate())),
+            };
+            if !wants_more {
+                return false;
             }
         }
+        true
     }
 
     /// Adds a restored entry.

@@ -331,11 +331,15 @@ fn window_tables_agree_with_a_map() {
                 let window = EventTime(base);
                 let mut taken = BTreeMap::new();
                 for table in &mut subtasks.tables {
-                    let mut visit = |key: &u64, sum| {
-                        assert_eq!(taken.insert(*key, sum), None);
-                        Ok(())
-                    };
-                    table.take_window(window, &mut visit).unwrap();
+                    let mut before = usize::MAX;
+                    while taken.len() != before {
+                        before = taken.len();
+                        let mut visit = |key: &u64, sum| {
+                            assert_eq!(taken.insert(*key, sum), None);
+                            Ok(())
+                        };
+                        table.take_window(window, 7, &mut visit).unwrap();
+                    }
                 }
                 assert_eq!(taken, model.remove(&window).unwrap_or_default());
             }
@@ -350,10 +354,37 @@ fn window_tables_agree_with_a_map() {
             taken.insert(*key, sum);
             Ok(())
         };
-        subtasks.tables[0].take_window(window, visit).unwrap();
+        subtasks.tables[0].take_window(window, usize::MAX, visit).unwrap();
         assert_eq!(taken, entries);
     }
     assert_eq!(subtasks.tables[0].first_window(), None);
+}
+
+#[test]
+fn a_large_window_is_taken_in_parts() {
+    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
+        HeapBackend.windows::<u64, u64>(descriptor, restored)
+    };
+    let mut subtasks = Subtasks::new(1, &[], make);
+    let keys: Vec<u64> = (0..20_000).collect();
+    subtasks.batch(&keys, &mut Random::new(1), |table, at, key| table.set(EventTime(0), at, *key));
+    // A checkpoint that still reads does not mind.
+    let frozen = subtasks.snapshot();
+    let table = &mut subtasks.tables[0];
+    let mut taken = Vec::new();
+    while table.first_window().is_some() {
+        let before = taken.len();
+        let take = &mut |key: &u64, value| {
+            taken.push((*key, value));
+            Ok(())
+        };
+        table.take_window(EventTime(0), 1000, take).unwrap();
+        assert!((1000..4584).contains(&(taken.len() - before)) || taken.len() == keys.len());
+    }
+    taken.sort_unstable();
+    assert!(taken.into_iter().eq(keys.into_iter().map(|key| (key, key))));
+    let groups: usize = frozen.into_iter().map(write).map(|written| written.groups.len()).sum();
+    assert!(groups > 100, "{groups}");
 }
 
 #[test]
@@ -365,7 +396,7 @@ fn a_window_whose_visitor_fails_is_gone_all_the_same() {
     subtasks.batch(&[1u64, 2, 3], &mut Random::new(1), |table, at, _| table.set(EventTime(0), at, 1));
     let mut visits = 0;
     let table = &mut subtasks.tables[0];
-    let result = table.take_window(EventTime(0), &mut |_, _| {
+    let result = table.take_window(EventTime(0), usize::MAX, &mut |_, _| {
         visits += 1;
         Err(flott_core::Error::user("no"))
     });

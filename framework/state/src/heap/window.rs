@@ -136,17 +136,24 @@ impl<K: Key, A: Record> WindowTable<K, A> for HeapWindowTable<K, A> {
         self.windows.front().map(|(window, _)| *window)
     }
 
-    fn take_window(&mut self, window: EventTime, visitor: &mut dyn FnMut(&K, A) -> Result<()>) -> Result<()> {
-        let Some((_, mut table)) = self.position(window).and_then(|at| self.windows.remove(at)) else {
-            return Ok(());
-        };
+    fn take_window(
+        &mut self,
+        window: EventTime,
+        at_least: usize,
+        visitor: &mut dyn FnMut(&K, A) -> Result<()>,
+    ) -> Result<()> {
+        let Some(position) = self.position(window) else { return Ok(()) };
         self.batch.forget_absent();
         let mut result = Ok(());
-        table.drain(&mut |key, accumulator| {
+        let is_empty = self.windows[position].1.drain(at_least, &mut |key, accumulator| {
             result = visitor(key, accumulator);
             result.is_ok()
         });
-        self.spare = Some(table);
+        if is_empty {
+            self.spare = self.windows.remove(position).map(|(_, table)| table);
+        } else if result.is_err() {
+            self.windows.remove(position);
+        }
         result
     }
 }
