@@ -78,8 +78,10 @@ pub trait KeyedState: Send {
 
 /// One value per key.
 pub trait ValueTable<V>: KeyedState {
-    /// The value of the key at a position.
-    fn get(&mut self, at: usize) -> Option<&mut V>;
+    /// The value of the key at a position, to look at: a checkpoint that is being written need not get a copy.
+    fn get(&mut self, at: usize) -> Option<&V>;
+    /// The value of the key at a position, to change.
+    fn get_mut(&mut self, at: usize) -> Option<&mut V>;
     /// Sets it; the value is returned for use in place.
     fn set(&mut self, at: usize, value: V) -> &mut V;
     /// Removes it.
@@ -88,7 +90,7 @@ pub trait ValueTable<V>: KeyedState {
     /// set; elsewhere that counts for nothing.
     fn update(&mut self, range: Range<usize>, visitor: &mut dyn FnMut(usize, Option<&mut V>) -> Option<V>) {
         for at in range {
-            if let Some(value) = self.get(at) {
+            if let Some(value) = self.get_mut(at) {
                 visitor(at, Some(value));
             } else if let Some(value) = visitor(at, None) {
                 self.set(at, value);
@@ -99,8 +101,10 @@ pub trait ValueTable<V>: KeyedState {
 
 /// One ordered map per key.
 pub trait MapTable<M, V>: KeyedState {
-    /// The value under a map key.
-    fn get(&mut self, at: usize, map_key: &M) -> Option<&mut V>;
+    /// The value under a map key, to look at.
+    fn get(&mut self, at: usize, map_key: &M) -> Option<&V>;
+    /// The value under a map key, to change.
+    fn get_mut(&mut self, at: usize, map_key: &M) -> Option<&mut V>;
     /// Sets it and returns the value that was there.
     fn insert(&mut self, at: usize, map_key: M, value: V) -> Option<V>;
     /// Removes and returns it.
@@ -127,8 +131,10 @@ pub trait TimerTable: KeyedState {
 
 /// One accumulator per window and key. Windows are known by their start, and indexed by it first.
 pub trait WindowTable<K, A>: KeyedState {
-    /// The accumulator of the key at a position in a window.
-    fn get(&mut self, window: EventTime, at: usize) -> Option<&mut A>;
+    /// The accumulator of the key at a position in a window, to look at.
+    fn get(&mut self, window: EventTime, at: usize) -> Option<&A>;
+    /// The accumulator of the key at a position in a window, to change.
+    fn get_mut(&mut self, window: EventTime, at: usize) -> Option<&mut A>;
     /// Sets it.
     fn set(&mut self, window: EventTime, at: usize, accumulator: A);
     /// Gives the accumulators of the keys at these positions in a window to `visitor`, as [`ValueTable::update`] does.
@@ -139,7 +145,7 @@ pub trait WindowTable<K, A>: KeyedState {
         visitor: &mut dyn FnMut(usize, Option<&mut A>) -> Option<A>,
     ) {
         for at in range {
-            if let Some(accumulator) = self.get(window, at) {
+            if let Some(accumulator) = self.get_mut(window, at) {
                 visitor(at, Some(accumulator));
             } else if let Some(accumulator) = visitor(at, None) {
                 self.set(window, at, accumulator);
@@ -326,14 +332,15 @@ impl<V: Record> ValueState<V> {
     /// The value, if one is set.
     #[inline]
     pub fn get(&mut self) -> Option<&V> {
-        self.get_mut().map(|value| &*value)
+        let at = self.at;
+        self.bound().get(at)
     }
 
     /// The value, to change in place.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut V> {
         let at = self.at;
-        self.bound().get(at)
+        self.bound().get_mut(at)
     }
 
     /// Sets the value.
@@ -350,7 +357,7 @@ impl<V: Record> ValueState<V> {
         if table.get(at).is_none() {
             return table.set(at, value());
         }
-        table.get(at).expect("the value was there a line above")
+        table.get_mut(at).expect("the value was there a line above")
     }
 
     /// Removes the value.
@@ -376,13 +383,14 @@ handle!(
 impl<M: Record + Ord, V: Record> MapState<M, V> {
     /// The value under `map_key`.
     pub fn get(&mut self, map_key: &M) -> Option<&V> {
-        self.get_mut(map_key).map(|value| &*value)
+        let at = self.at;
+        self.bound().get(at, map_key)
     }
 
     /// The value under `map_key`, to change in place.
     pub fn get_mut(&mut self, map_key: &M) -> Option<&mut V> {
         let at = self.at;
-        self.bound().get(at, map_key)
+        self.bound().get_mut(at, map_key)
     }
 
     /// Sets the value under `map_key` and returns the one that was there.

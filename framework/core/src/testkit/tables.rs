@@ -135,7 +135,12 @@ impl<E: EntryKey, V: Record> KeyedState for Table<E, V> {
 }
 
 impl<K: Key, V: Record> ValueTable<V> for Values<K, V> {
-    fn get(&mut self, at: usize) -> Option<&mut V> {
+    fn get(&mut self, at: usize) -> Option<&V> {
+        let key = Plain(self.key(at));
+        self.entries.get(&key)
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut V> {
         let key = Plain(self.key(at));
         self.entries.get_mut(&key)
     }
@@ -158,7 +163,12 @@ impl<K: Key, V: Record> ValueTable<V> for Values<K, V> {
 }
 
 impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for Maps<K, M, V> {
-    fn get(&mut self, at: usize, map_key: &M) -> Option<&mut V> {
+    fn get(&mut self, at: usize, map_key: &M) -> Option<&V> {
+        let key = Keyed(self.key(at), map_key.duplicate());
+        self.entries.get(&key)
+    }
+
+    fn get_mut(&mut self, at: usize, map_key: &M) -> Option<&mut V> {
         let key = Keyed(self.key(at), map_key.duplicate());
         self.entries.get_mut(&key)
     }
@@ -219,7 +229,12 @@ impl<K: Key> TimerTable for Timers<K> {
 }
 
 impl<K: Key, A: Record> WindowTable<K, A> for Windows<K, A> {
-    fn get(&mut self, window: EventTime, at: usize) -> Option<&mut A> {
+    fn get(&mut self, window: EventTime, at: usize) -> Option<&A> {
+        let key = Timed(window.0, self.key(at));
+        self.entries.get(&key)
+    }
+
+    fn get_mut(&mut self, window: EventTime, at: usize) -> Option<&mut A> {
         let key = Timed(window.0, self.key(at));
         self.entries.get_mut(&key)
     }

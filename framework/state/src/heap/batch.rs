@@ -84,8 +84,33 @@ impl<K: Key> BatchKeys<K> {
         table.is_at_hand(hint, &batch.keys[at]).then_some(hint)
     }
 
+    /// To look at. What is found is remembered as by [`Self::get_mut`], so that a [`Self::set`] that follows need not search.
     #[inline]
-    pub(super) fn get<'t, V: Record>(
+    pub(super) fn get<'t, V: Record>(&mut self, table: &'t KeyedTable<K, V>, at: usize) -> Option<&'t V> {
+        let (key, hash) = self.at(at);
+        let hint = self.hints[at];
+        // Nobody has looked ahead: the shortest way is a plain look-up.
+        if hint.is_none() {
+            let found = table.find_value(hash, key);
+            if found.is_none() {
+                self.absent = at;
+            }
+            return found;
+        }
+        match table.value_at(hint, key) {
+            Some(value) => Some(value),
+            None => self.search_value(table, at),
+        }
+    }
+
+    #[inline(never)]
+    fn search_value<'t, V: Record>(&mut self, table: &'t KeyedTable<K, V>, at: usize) -> Option<&'t V> {
+        let slot = self.find(table, at)?;
+        table.value_at(slot, self.at(at).0)
+    }
+
+    #[inline]
+    pub(super) fn get_mut<'t, V: Record>(
         &mut self,
         table: &'t mut KeyedTable<K, V>,
         at: usize,

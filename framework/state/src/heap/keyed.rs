@@ -128,6 +128,18 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         table.is_some_and(|table| table.is_at(slot.entry as usize, key))
     }
 
+    /// The value of a key, to look at: without a copy.
+    #[inline]
+    pub(super) fn find_value(&self, hash: u64, key: &K) -> Option<&V> {
+        self.table(self.segment(hash)).find_value(hash, key)
+    }
+
+    /// The value of `key`, to look at, if `slot` has its entry.
+    #[inline]
+    pub(super) fn value_at(&self, slot: Slot, key: &K) -> Option<&V> {
+        self.segments.get(slot.segment as usize)?.table.read().value_at(slot.entry as usize, key)
+    }
+
     /// The value of a key.
     #[inline]
     pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {

@@ -33,8 +33,12 @@ impl<K: Key, M: Record + Ord, V: Record> HeapMapTable<K, M, V> {
         entry_schema(&[("key", K::schema()), ("map", BTreeMap::<M, V>::schema())])
     }
 
-    fn map(&mut self, at: usize) -> Option<&mut BTreeMap<M, V>> {
-        self.batch.get(&mut self.table, at)
+    fn map(&mut self, at: usize) -> Option<&BTreeMap<M, V>> {
+        self.batch.get(&self.table, at)
+    }
+
+    fn map_mut(&mut self, at: usize) -> Option<&mut BTreeMap<M, V>> {
+        self.batch.get_mut(&mut self.table, at)
     }
 }
 
@@ -63,12 +67,16 @@ impl<K: Key, M: Record + Ord, V: Record> KeyedState for HeapMapTable<K, M, V> {
 }
 
 impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for HeapMapTable<K, M, V> {
-    fn get(&mut self, at: usize, map_key: &M) -> Option<&mut V> {
-        self.map(at)?.get_mut(map_key)
+    fn get(&mut self, at: usize, map_key: &M) -> Option<&V> {
+        self.map(at)?.get(map_key)
+    }
+
+    fn get_mut(&mut self, at: usize, map_key: &M) -> Option<&mut V> {
+        self.map_mut(at)?.get_mut(map_key)
     }
 
     fn insert(&mut self, at: usize, map_key: M, value: V) -> Option<V> {
-        if let Some(map) = self.map(at) {
+        if let Some(map) = self.map_mut(at) {
             return map.insert(map_key, value);
         }
         self.batch.set(&mut self.table, at, BTreeMap::from([(map_key, value)]));
@@ -76,7 +84,7 @@ impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for HeapMapTable<K, M, V
     }
 
     fn remove(&mut self, at: usize, map_key: &M) -> Option<V> {
-        let map = self.map(at)?;
+        let map = self.map_mut(at)?;
         let removed = map.remove(map_key);
         if map.is_empty() {
             self.clear(at);
@@ -85,7 +93,7 @@ impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for HeapMapTable<K, M, V
     }
 
     fn len(&mut self, at: usize) -> usize {
-        self.map(at).map_or(0, |map| map.len())
+        self.map(at).map_or(0, BTreeMap::len)
     }
 
     fn visit(&mut self, at: usize, visitor: &mut dyn FnMut(&M, &V) -> bool) {

@@ -87,6 +87,12 @@ impl<K: Key, V> Table<K, V> {
         self.entries.find_bucket_index(spread(hash), |Entry(found, _)| found == key)
     }
 
+    /// The value of a key, to look at.
+    #[inline]
+    pub(super) fn find_value(&self, hash: u64, key: &K) -> Option<&V> {
+        self.entries.find(spread(hash), |Entry(found, _)| found == key).map(|Entry(_, value)| value)
+    }
+
     /// The value of a key.
     #[inline]
     pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
@@ -97,6 +103,13 @@ impl<K: Key, V> Table<K, V> {
     #[inline]
     pub(super) fn is_at(&self, entry: usize, key: &K) -> bool {
         self.entries.get_bucket(entry).is_some_and(|Entry(found, _)| found == key)
+    }
+
+    /// The value of an entry, if it is the entry of `key`.
+    #[inline]
+    pub(super) fn value_at(&self, entry: usize, key: &K) -> Option<&V> {
+        let Entry(found, value) = self.entries.get_bucket(entry)?;
+        (found == key).then_some(value)
     }
 
     /// The value of an entry.

@@ -6,7 +6,7 @@ use flott_core::{
     ErrorKind, EventTime, KeyGroup, MaxParallelism, Result, SubtaskIndex,
     record::{Key, Record},
     snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot},
-    state::{KeyBatch, KeyedState, SharedKeys, StateBackend, StateDescriptor},
+    state::{KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDescriptor, ValueTable},
 };
 
 use super::HeapBackend;
@@ -133,7 +133,7 @@ fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
                             model.remove(key);
                         }
                         Some(1) => {
-                            if let (Some(value), Some(expected)) = (table.get(at), model.get_mut(key)) {
+                            if let (Some(value), Some(expected)) = (table.get_mut(at), model.get_mut(key)) {
                                 *value += 1;
                                 *expected += 1;
                             }
@@ -184,7 +184,10 @@ fn map_tables_agree_with_a_map_of_maps() {
                         expected.clear();
                     }
                     1 | 2 => assert_eq!(table.remove(at, &map_key), expected.remove(&map_key)),
-                    3 => assert_eq!(table.get(at, &map_key), expected.get_mut(&map_key)),
+                    3 => {
+                        assert_eq!(table.get(at, &map_key), expected.get(&map_key));
+                        assert_eq!(table.get_mut(at, &map_key), expected.get_mut(&map_key));
+                    }
                     4 => {
                         let mut seen = Vec::new();
                         table.visit(at, &mut |map_key, value| {
@@ -358,6 +361,51 @@ fn window_tables_agree_with_a_map() {
         assert_eq!(taken, entries);
     }
     assert_eq!(subtasks.tables[0].first_window(), None);
+}
+
+#[test]
+fn a_read_during_a_checkpoint_copies_nothing() {
+    let make_values = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
+        HeapBackend.value::<u64, u64>(descriptor, restored)
+    };
+    let make_maps = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
+        HeapBackend.map::<u64, u8, u64>(descriptor, restored)
+    };
+    // Few keys are looked up plainly, many are looked ahead for.
+    for (count, seed) in [(10, 1), (10, 2), (300_000, 1), (300_000, 2), (300_000, 3), (300_000, 4)] {
+        let keys: Vec<u64> = (0..count).collect();
+        let mut values = Subtasks::new(1, &[], make_values);
+        let mut maps = Subtasks::new(1, &[], make_maps);
+        values.batch(&keys, &mut Random::new(1), |table, at, key| _ = table.set(at, *key));
+        maps.batch(&keys, &mut Random::new(1), |table, at, key| _ = table.insert(at, 1, *key));
+        let some = &keys[..10];
+        let value_addresses = |subtasks: &mut Subtasks<dyn ValueTable<u64>>| {
+            let mut addresses = Vec::new();
+            subtasks.batch(some, &mut Random::new(seed), |table, at, _| {
+                addresses.push(std::ptr::from_ref(table.get(at).unwrap()).addr());
+            });
+            addresses
+        };
+        let map_addresses = |subtasks: &mut Subtasks<dyn MapTable<u8, u64>>| {
+            let mut addresses = Vec::new();
+            subtasks.batch(some, &mut Random::new(seed), |table, at, _| {
+                assert_eq!((table.len(at), table.get(at, &2)), (1, None));
+                table.visit(at, &mut |_, value| {
+                    addresses.push(std::ptr::from_ref(value).addr());
+                    true
+                });
+                addresses.push(std::ptr::from_ref(table.get(at, &1).unwrap()).addr());
+            });
+            addresses
+        };
+        let before = (value_addresses(&mut values), map_addresses(&mut maps));
+        let frozen = (values.snapshot(), maps.snapshot());
+        assert_eq!((value_addresses(&mut values), map_addresses(&mut maps)), before);
+        values.batch(some, &mut Random::new(3), |table, at, _| *table.get_mut(at).unwrap() += 1);
+        maps.batch(some, &mut Random::new(3), |table, at, _| *table.get_mut(at, &1).unwrap() += 1);
+        assert_ne!((value_addresses(&mut values), map_addresses(&mut maps)), before);
+        drop(frozen);
+    }
 }
 
 #[test]

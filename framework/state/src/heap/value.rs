@@ -60,8 +60,13 @@ impl<K: Key, V: Record> KeyedState for HeapValueTable<K, V> {
 
 impl<K: Key, V: Record> ValueTable<V> for HeapValueTable<K, V> {
     #[inline]
-    fn get(&mut self, at: usize) -> Option<&mut V> {
-        self.batch.get(&mut self.table, at)
+    fn get(&mut self, at: usize) -> Option<&V> {
+        self.batch.get(&self.table, at)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: usize) -> Option<&mut V> {
+        self.batch.get_mut(&mut self.table, at)
     }
 
     #[inline]

@@ -112,9 +112,15 @@ impl<K: Key, A: Record> KeyedState for HeapWindowTable<K, A> {
 
 impl<K: Key, A: Record> WindowTable<K, A> for HeapWindowTable<K, A> {
     #[inline]
-    fn get(&mut self, window: EventTime, at: usize) -> Option<&mut A> {
+    fn get(&mut self, window: EventTime, at: usize) -> Option<&A> {
         let position = self.position(window)?;
-        self.batch.get(&mut self.windows[position].1, at)
+        self.batch.get(&self.windows[position].1, at)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, window: EventTime, at: usize) -> Option<&mut A> {
+        let position = self.position(window)?;
+        self.batch.get_mut(&mut self.windows[position].1, at)
     }
 
     fn set(&mut self, window: EventTime, at: usize, accumulator: A) {
