@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{hash, time::EventTime};
 
+/// Values in a list whose encoding takes no bytes: the input does not bound their number.
+const EMPTY_VALUES_MAX: usize = 1 << 16;
+
 /// Why bytes are not a valid encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -442,13 +445,17 @@ impl<T: Record> Record for Vec<T> {
         Schema::List(Box::new(T::schema()))
     }
     fn encode(&self, out: &mut Vec<u8>) {
+        if T::FIXED_SIZE == Some(0) {
+            let max = EMPTY_VALUES_MAX;
+            assert!(self.len() <= max, "a list of values without content has at most {max} values");
+        }
         encode_length(self.len(), out);
         encode_all(self, out);
     }
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
         let length = u32::decode(input)? as usize;
-        if T::FIXED_SIZE == Some(0) && length > input.len() {
-            return Err(DecodeError::Invalid("a list of empty values is longer than its encoding"));
+        if T::FIXED_SIZE == Some(0) && length > EMPTY_VALUES_MAX {
+            return Err(DecodeError::Invalid("a list of values without content is too long"));
         }
         let mut records = Self::new();
         decode_all(input, length, &mut records)?;
@@ -552,6 +559,14 @@ mod tests {
         round_trip(&vec![(1u64, 2u64), (3, 4)]);
         round_trip(&BTreeMap::from([(1u8, String::from("a")), (2, String::new())]));
         round_trip(&EventTime(5));
+        round_trip(&vec![(); 1000]);
+        round_trip(&(1u8, vec![((), ()); EMPTY_VALUES_MAX]));
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 65536 values")]
+    fn a_list_of_empty_values_that_could_not_be_read_is_not_written() {
+        vec![(); EMPTY_VALUES_MAX + 1].encode(&mut Vec::new());
     }
 
     #[test]
