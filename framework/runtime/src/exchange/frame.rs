@@ -171,13 +171,16 @@ fn encode_until_full<T: Record>(batch: &Batch<T>, start: usize, out: &mut Vec<u8
     end
 }
 
-/// Reads one element.
+/// Reads one element, if it is a batch into what `empty` gives.
 ///
 /// # Errors
 /// When the bytes are no element.
-pub(crate) fn decode_element<T: Record>(input: &mut &[u8], batch: Batch<T>) -> Result<StreamElement<T>> {
+pub(crate) fn decode_element<T: Record>(
+    input: &mut &[u8],
+    empty: impl FnOnce() -> Batch<T>,
+) -> Result<StreamElement<T>> {
     Ok(match u8::decode(input)? {
-        BATCH => StreamElement::Batch(decode_batch(input, batch)?),
+        BATCH => StreamElement::Batch(decode_batch(input, empty())?),
         WATERMARK => StreamElement::Signal(Signal::Watermark(Watermark(EventTime::decode(input)?))),
         IDLE => StreamElement::Signal(Signal::Idle),
         END => StreamElement::Signal(Signal::End),
@@ -223,7 +226,7 @@ mod tests {
             let Frame::Data { channel, bytes } = parse(out[4..].to_vec()).unwrap() else { panic!("data") };
             assert_eq!(channel, CHANNEL);
             let mut body = &bytes[DATA_BODY..];
-            let StreamElement::Batch(mut part) = decode_element::<T>(&mut body, Batch::new()).unwrap() else {
+            let StreamElement::Batch(mut part) = decode_element::<T>(&mut body, Batch::new).unwrap() else {
                 panic!("batch")
             };
             assert!(body.is_empty());
@@ -256,7 +259,7 @@ mod tests {
         ] {
             let mut out = Vec::new();
             encode_control(&element, &mut out);
-            let decoded = decode_element::<u64>(&mut &out[..], Batch::new()).unwrap();
+            let decoded = decode_element::<u64>(&mut &out[..], Batch::new).unwrap();
             assert_eq!(format!("{decoded:?}"), format!("{element:?}"));
         }
     }
@@ -267,8 +270,8 @@ mod tests {
         assert!(parse(vec![9; 40]).is_err());
         assert!(parse(vec![1, 2]).is_err());
         let hostile = [&[BATCH][..], &u32::MAX.to_le_bytes(), &[0]].concat();
-        assert!(decode_element::<u64>(&mut &hostile[..], Batch::new()).is_err());
-        assert!(decode_element::<String>(&mut &[BATCH, 1, 0, 0, 0, 1][..], Batch::new()).is_err());
-        assert!(decode_element::<u64>(&mut &[77u8][..], Batch::new()).is_err());
+        assert!(decode_element::<u64>(&mut &hostile[..], Batch::new).is_err());
+        assert!(decode_element::<String>(&mut &[BATCH, 1, 0, 0, 0, 1][..], Batch::new).is_err());
+        assert!(decode_element::<u64>(&mut &[77u8][..], Batch::new).is_err());
     }
 }

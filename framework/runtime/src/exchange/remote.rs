@@ -246,8 +246,7 @@ impl<T: Record> RemoteReceiver<T> {
             return Ok(None);
         }
         let mut body = &self.frame[self.position..];
-        let batch = self.spare.pop().unwrap_or_default();
-        let element = frame::decode_element(&mut body, batch)?;
+        let element = frame::decode_element(&mut body, || self.spare.pop().unwrap_or_default())?;
         self.position = self.frame.len() - body.len();
         Ok(Some(element))
     }
@@ -330,6 +329,21 @@ mod tests {
             deliver(&there, &here);
         }
         assert!(stalls > 5);
+    }
+
+    #[test]
+    fn memory_comes_back_also_past_control_elements() {
+        let (mut here, mut there) = (PeerLink::default(), PeerLink::default());
+        let mut sender = RemoteSender::new(here.output(CHANNEL, SlotWaker::default()));
+        let mut receiver = RemoteReceiver::<u64>::new(there.input(CHANNEL, SlotWaker::default()));
+        receiver.recycle(Batch { records: Vec::with_capacity(1000), times: vec![] });
+        sender.send_control(&StreamElement::<u64>::Signal(flott_core::Signal::Idle));
+        sender.send_batch(&mut Batch { records: vec![7u64], times: vec![] });
+        sender.flush();
+        deliver(&here, &there);
+        assert!(matches!(receiver.next().unwrap(), Some(StreamElement::Signal(_))));
+        let Some(StreamElement::Batch(batch)) = receiver.next().unwrap() else { panic!("a batch was sent") };
+        assert_eq!((batch.records.capacity(), &batch.records[..]), (1000, &[7][..]));
     }
 
     #[test]
