@@ -115,7 +115,7 @@ impl CheckpointStore {
 
     /// Makes sure that no other JobManager has taken over.
     pub(crate) async fn confirm_lead(&self) -> Result<(), StoreError> {
-        Ok(self.journal.lock().await.confirm_lead().await?)
+        self.journal.lock().await.confirm_lead().await.map_err(|error| self.refused(error))
     }
 
     pub(crate) async fn raise_generation(
