@@ -10,7 +10,7 @@ use std::{
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
 use flott_plan::ExecutionPlan;
-use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
+use flott_runtime::program::JobProgram;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -91,20 +91,13 @@ pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -
             return Err(Error::new(ErrorKind::Settings, message));
         }
         let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
-        let address = launch.settings.taskmanager_listen();
-        let exchange = network.block_on(ExchangeListener::bind(&address))?;
-        let text = format!(
-            "TaskManager: exchange on port {}, joins {}",
-            exchange.port(),
-            launch.settings.jobmanager
-        );
+        let text = format!("TaskManager: joins {}", launch.settings.jobmanager);
         progress.on_event(&JobEvent { is_warning: false, is_routine: false, text });
         let network_handle = network.handle().clone();
         let outcome = control.block_on(async {
             let stop = launch.terminate.listen()?;
-            let member =
-                Member::new(launch.build_id, launch.settings, launch.build_program, exchange, network_handle);
-            Ok(Membership::new(Arc::new(member)).run(stop).await)
+            let member = Member::new(launch.build_id, launch.settings, launch.build_program, network_handle);
+            Ok(Membership::new(Arc::new(member), progress).run(stop).await)
         });
         control.shutdown_background();
         network.shutdown_background();
@@ -116,7 +109,6 @@ pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -
 fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<JobOutcome> {
     let temporary = TemporaryDirectory::instead_of(&mut launch.settings)?;
     let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
-    let exchange = network.block_on(ExchangeListener::bind("127.0.0.1:0"))?;
     let network_handle = network.handle().clone();
     let outcome = control.block_on(async {
         let (program, plan) = build(&launch).await?;
@@ -127,7 +119,6 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
             launch.build_id.clone(),
             launch.settings.clone(),
             Arc::clone(&launch.build_program),
-            exchange,
             network_handle,
         );
         let (_never, unasked) = Termination::by_hand();

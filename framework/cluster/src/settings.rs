@@ -16,8 +16,8 @@ pub const JOBMANAGER_PORT: u16 = 6123;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterSettings {
-    /// `HOST:PORT` to listen on; port 0 takes any. Empty: `127.0.0.1:6123` for a JobManager, `127.0.0.1:0` for a
-    /// TaskManager.
+    /// `HOST:PORT` to listen on; port 0 takes any. Empty: `127.0.0.1:6123` for a JobManager; for a TaskManager any port
+    /// of the address from which it reaches the JobManager, where the JobManager sends other TaskManagers.
     pub listen: String,
     /// `HOST:PORT` of the JobManager that a TaskManager joins.
     pub jobmanager: String,
@@ -178,10 +178,6 @@ impl ClusterSettings {
 
     pub(crate) fn jobmanager_listen(&self) -> String {
         if self.listen.is_empty() { format!("127.0.0.1:{JOBMANAGER_PORT}") } else { self.listen.clone() }
-    }
-
-    pub(crate) fn taskmanager_listen(&self) -> String {
-        if self.listen.is_empty() { "127.0.0.1:0".into() } else { self.listen.clone() }
     }
 }
 

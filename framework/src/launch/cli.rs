@@ -39,7 +39,12 @@ const FORMAT: &str = "format";
 /// Flags that are settings: id (the key in `flott.toml`), name of the value, help.
 const SETTINGS: [(&str, &str, &str); 8] = [
     ("role", "ROLE", "What this process is: local, jobmanager or taskmanager [default: local]"),
-    ("listen", "HOST:PORT", "Where this process listens; port 0 takes any and prints it"),
+    (
+        "listen",
+        "HOST:PORT",
+        "Where this process listens; port 0 takes any and prints it [default: JobManager 127.0.0.1:6123, TaskManager \
+         any port where it reaches the JobManager]",
+    ),
     ("jobmanager", "HOST:PORT", "TaskManager: the JobManager to join"),
     ("slots", "N", "TaskManager: how many slots it offers"),
     ("parallelism", "N", "Subtasks per operator"),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 use flott_core::{Error, OperatorUid, Result, SubtaskIndex, snapshot::RestoredOperator};
 use flott_runtime::{
     deployment::{self, DeployedTasks, Deployment},
-    exchange::{PeerPatience, SessionKey},
+    exchange::{ExchangeListener, PeerPatience, SessionKey},
     task::TaskListener,
 };
 use tokio::{
@@ -40,6 +40,7 @@ impl From<Error> for NotPrepared {
 /// Prepares the tasks of an attempt, until `cancelled` becomes true.
 pub(super) async fn prepare(
     member: Arc<Member>,
+    exchange: Arc<ExchangeListener>,
     job: Arc<Job>,
     epoch: u64,
     deploy: Deploy,
@@ -65,9 +66,8 @@ pub(super) async fn prepare(
         .map(|(peer, link)| (peer, peers.get(peer as usize).cloned().unwrap_or_default(), link))
         .collect();
     let on_lost = on_peer_lost(attempt, peers, events);
-    let listener = Arc::clone(&member.exchange);
     let mut connecting =
-        member.network.spawn(async move { listener.connect(key, me, links, patience, on_lost).await });
+        member.network.spawn(async move { exchange.connect(key, me, links, patience, on_lost).await });
     match unless_cancelled(&mut cancelled, &mut connecting).await {
         Ok(connected) => {
             let exchange = connected.map_err(|error| Error::internal(error.to_string()))??;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use flott_core::{Error, ErrorKind, LeaderEpoch, Result, ResultExt};
 use flott_plan::{ExecutionPlan, JobGraph};
-use flott_runtime::program::JobProgram;
+use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
 use flott_state::storage::CheckpointStorage;
 use tokio::{io::AsyncWriteExt, runtime::Handle, time::timeout};
 
@@ -26,6 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Registration {
     pub(super) epoch: LeaderEpoch,
     pub(super) job: Arc<Job>,
+    pub(super) exchange: Arc<ExchangeListener>,
     pub(super) reader: Reader,
     pub(super) outbox: Outbox<ToJobManager>,
     pub(super) writing: tokio::task::JoinHandle<()>,
@@ -40,12 +41,16 @@ pub(super) enum NotRegistered {
 }
 
 /// Registers over a new connection.
-pub(super) async fn register(member: &Member, stream: Connection) -> Result<Registration, NotRegistered> {
+pub(super) async fn register(
+    member: &Member,
+    stream: Connection,
+    exchange: Arc<ExchangeListener>,
+) -> Result<Registration, NotRegistered> {
     let (mut reader, mut writer) = split(stream);
     let hello = Hello {
         build_id: member.build_id.clone(),
         slots: member.settings.slots,
-        exchange_port: member.exchange.port(),
+        exchange_port: exchange.port(),
     };
     let reception = timeout(ANSWER_TIMEOUT, async {
         frame::write_preamble(&mut writer).await?;
@@ -70,7 +75,7 @@ pub(super) async fn register(member: &Member, stream: Connection) -> Result<Regi
         Ok(job) => {
             outbox.send(ToJobManager::Registered).map_err(NotRegistered::Lost)?;
             tracing::info!(epoch = epoch.0, "registered with the JobManager");
-            Ok(Registration { epoch, job: Arc::new(job), reader, outbox, writing })
+            Ok(Registration { epoch, job: Arc::new(job), exchange, reader, outbox, writing })
         }
         Err(error) => {
             let _ = outbox.send(ToJobManager::Mismatch { reason: error.to_string() });

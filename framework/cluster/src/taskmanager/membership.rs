@@ -1,6 +1,6 @@
 //! Finds the JobManager, and finds it again.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flott_core::{Error, ErrorKind};
 use tokio::{
@@ -10,10 +10,16 @@ use tokio::{
 
 use super::{
     Connection, Member,
+    exchange::{self, Exchange},
     handshake::{NotRegistered, Registration, register},
     session::{Session, SessionEnd},
 };
-use crate::{launch::TaskManagerOutcome, rpc::connection::prepare, termination::StopRequests};
+use crate::{
+    launch::TaskManagerOutcome,
+    progress::{ProgressListener, Silent},
+    rpc::connection::prepare,
+    termination::StopRequests,
+};
 
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
@@ -23,16 +29,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Membership {
     member: Arc<Member>,
     address: String,
+    exchange: Exchange,
 }
 
 impl Membership {
-    pub(crate) fn new(member: Arc<Member>) -> Self {
+    pub(crate) fn new(member: Arc<Member>, progress: Arc<dyn ProgressListener>) -> Self {
         let address = member.settings.jobmanager.clone();
-        Self { member, address }
+        let exchange = Exchange::new(member.network.clone(), progress);
+        Self { member, address, exchange }
     }
 
     /// Runs until the job is over, a signal comes, or there is no JobManager for too long.
-    pub(crate) async fn run(self, mut stop: StopRequests) -> TaskManagerOutcome {
+    pub(crate) async fn run(mut self, mut stop: StopRequests) -> TaskManagerOutcome {
+        let listen = self.member.settings.listen.clone();
+        // An address that cannot be used is known before there is a JobManager.
+        if !listen.is_empty()
+            && let Err(error) = self.exchange.listen(listen).await
+        {
+            return TaskManagerOutcome::Failed(error);
+        }
         let mut patience = self.member.settings.jobmanager_timeout;
         loop {
             let registration = tokio::select! {
@@ -54,16 +69,20 @@ impl Membership {
     }
 
     /// Registers, trying again until the time is up.
-    async fn join(&self, patience: Duration) -> Result<Registration, Error> {
+    async fn join(&mut self, patience: Duration) -> Result<Registration, Error> {
         let clock = &self.member.clock;
         let (since, mut delay) = (clock.now(), RETRY_DELAY_FIRST);
         loop {
             let error = match self.connect().await {
-                Ok(stream) => match register(&self.member, stream).await {
-                    Ok(registration) => return Ok(registration),
-                    Err(NotRegistered::Refused(error)) => return Err(error),
-                    Err(NotRegistered::Lost(error)) => error,
-                },
+                Ok((stream, local)) => {
+                    let address = exchange::address(&self.member.settings.listen, local);
+                    let exchange = self.exchange.listen(address).await?;
+                    match register(&self.member, stream, exchange).await {
+                        Ok(registration) => return Ok(registration),
+                        Err(NotRegistered::Refused(error)) => return Err(error),
+                        Err(NotRegistered::Lost(error)) => error,
+                    }
+                }
                 Err(error) => error,
             };
             if clock.now().since(since) + delay > patience {
@@ -82,11 +101,13 @@ impl Membership {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Error> {
+    /// A connection to the JobManager, and the address of this end.
+    async fn connect(&self) -> Result<(Connection, SocketAddr), Error> {
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await;
         let stream = connecting.map_err(|_| Error::transient("no answer"))??;
         prepare(&stream)?;
-        Ok(Box::new(stream))
+        let local = stream.local_addr()?;
+        Ok((Box::new(stream), local))
     }
 }
 
@@ -96,7 +117,12 @@ pub(crate) async fn serve_pipe(
     pipe: Connection,
     mut stop: StopRequests,
 ) -> TaskManagerOutcome {
-    match register(&member, pipe).await {
+    let mut exchange = Exchange::new(member.network.clone(), Arc::new(Silent));
+    let exchange = match exchange.listen("127.0.0.1:0".into()).await {
+        Ok(exchange) => exchange,
+        Err(error) => return TaskManagerOutcome::Failed(error),
+    };
+    match register(&member, pipe, exchange).await {
         Ok(registration) => outcome(Session::run(member, registration, &mut stop).await),
         Err(NotRegistered::Refused(error) | NotRegistered::Lost(error)) => TaskManagerOutcome::Failed(error),
     }

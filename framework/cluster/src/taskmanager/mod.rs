@@ -1,12 +1,14 @@
 //! The TaskManager: joins a JobManager, runs what it is told to, and reports. It decides nothing about the job.
 //!
-//! [`membership`] finds the JobManager and finds it again; [`handshake`] makes sure that both run the same program;
+//! [`membership`] finds the JobManager and finds it again; [`exchange`] is where other TaskManagers reach this one;
+//! [`handshake`] makes sure that both run the same program;
 //! [`session`] is one registration: the only place that talks to the JobManager, and never blocks. Tasks run on slot
 //! threads, snapshots are written by [`snapshots`], so that heartbeats never wait for user code.
 
 mod attempt;
 mod deploying;
 mod evidence;
+mod exchange;
 mod handshake;
 mod membership;
 mod session;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use flott_core::{Clock, LeaderEpoch, SystemClock};
 use flott_plan::ExecutionPlan;
-use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
+use flott_runtime::program::JobProgram;
 use flott_state::storage::CheckpointStorage;
 use tokio::runtime::Handle;
 
@@ -29,7 +31,6 @@ pub(crate) struct Member {
     pub(crate) build_id: String,
     pub(crate) settings: ClusterSettings,
     pub(crate) build_program: Arc<BuildProgram>,
-    pub(crate) exchange: Arc<ExchangeListener>,
     /// Runs connections between TaskManagers.
     pub(crate) network: Handle,
     pub(crate) clock: Arc<dyn Clock>,
@@ -40,11 +41,9 @@ impl Member {
         build_id: String,
         settings: ClusterSettings,
         build_program: Arc<BuildProgram>,
-        exchange: ExchangeListener,
         network: Handle,
     ) -> Self {
-        let exchange = Arc::new(exchange);
-        Self { build_id, settings, build_program, exchange, network, clock: Arc::new(SystemClock) }
+        Self { build_id, settings, build_program, network, clock: Arc::new(SystemClock) }
     }
 }
 

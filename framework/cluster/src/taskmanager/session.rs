@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use flott_control::{Failure, TaskId};
 use flott_core::{AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result};
 use flott_runtime::{
+    exchange::ExchangeListener,
     program::TaskSnapshot,
     task::{TaskCommand, TaskEvidence},
 };
@@ -51,6 +52,7 @@ pub(super) enum SessionEnd {
 /// One registration with a JobManager. When it ends, nothing of it runs any more.
 pub(super) struct Session {
     member: Arc<Member>,
+    exchange: Arc<ExchangeListener>,
     job: Arc<Job>,
     epoch: LeaderEpoch,
     outbox: Option<Outbox<ToJobManager>>,
@@ -69,12 +71,13 @@ impl Session {
         registration: Registration,
         stop: &mut StopRequests,
     ) -> SessionEnd {
-        let Registration { epoch, job, reader, outbox, writing, .. } = registration;
+        let Registration { epoch, job, exchange, reader, outbox, writing } = registration;
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let reading = tokio::spawn(read(reader, epoch, events.clone()));
         let snapshots = SnapshotWriters::new(Arc::clone(&job), events.clone());
         let session = Self {
             member,
+            exchange,
             job,
             epoch,
             outbox: Some(outbox),
@@ -173,10 +176,12 @@ impl Session {
         let attempt = Attempt::new(id);
         let cancelled = attempt.cancelled();
         self.attempts.insert(id, attempt);
-        let (member, job, events) = (Arc::clone(&self.member), Arc::clone(&self.job), self.events.clone());
+        let (member, exchange) = (Arc::clone(&self.member), Arc::clone(&self.exchange));
+        let (job, events) = (Arc::clone(&self.job), self.events.clone());
         let epoch = self.epoch.0;
         tokio::spawn(async move {
-            let result = deploying::prepare(member, job, epoch, deploy, cancelled, events.clone()).await;
+            let result =
+                deploying::prepare(member, exchange, job, epoch, deploy, cancelled, events.clone()).await;
             let _ = events.send(Event::Prepared { attempt: id, result }).await;
         });
     }

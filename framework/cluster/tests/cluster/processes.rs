@@ -34,6 +34,30 @@ fn a_cluster_finishes_and_everybody_leaves() {
     assert_exact(&params);
 }
 
+/// Without a word about it, TaskManagers find each other where they reach the JobManager.
+#[test]
+fn a_cluster_need_not_be_at_127_0_0_1() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        println!("not tested: this machine has no second loopback address");
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), 20_000, 0.0);
+    let settings =
+        ClusterSettings { parallelism: 2, listen: "[::1]:0".into(), ..in_directory(directory.path()) };
+    let jobmanager = JobManagerThread::start(settings, &params);
+    let members = [1, 1].map(|slots| TaskManagerThread::start(&jobmanager.address, slots));
+    let line = jobmanager.lines.wait_for("TaskManager 1 joined");
+    assert!(line.contains("exchange at [::1]:"), "{line}");
+    let outcome = jobmanager.end();
+    assert_finished(&outcome);
+    assert_eq!(outcome.summary.restarts, 0);
+    for member in members {
+        assert_eq!(member.end().exit_code(), 0);
+    }
+    assert_exact(&params);
+}
+
 #[test]
 fn a_task_manager_that_leaves_hands_its_tasks_over() {
     let directory = TempDir::new().unwrap();
