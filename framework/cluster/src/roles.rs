@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result, ResultExt};
-use flott_plan::ExecutionPlan;
+use flott_core::{Error, ErrorKind, Result, ResultExt, sink::DeliveryGuarantee};
+use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
 use flott_runtime::program::JobProgram;
 use tokio::{
     net::TcpListener,
@@ -50,7 +50,7 @@ pub fn run_local(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> JobO
 pub fn run_jobmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> JobOutcome {
     let run = || {
         let runtime = runtime("control", CONTROL_THREADS)?;
-        if launch.settings.checkpoint_dir.is_empty() {
+        if !launch.settings.keeps_state() {
             return Err(Error::new(
                 ErrorKind::Settings,
                 "a JobManager needs a checkpoint directory: `--checkpoint-dir file:///var/lib/flott/my-job`",
@@ -112,6 +112,9 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
     let network_handle = network.handle().clone();
     let outcome = control.block_on(async {
         let (program, plan) = build(&launch).await?;
+        if let (Some(_), Some(text)) = (&temporary, forgotten_commits(&program.graph)) {
+            progress.on_event(&JobEvent { is_warning: true, is_routine: false, text });
+        }
         launch.settings.slots = plan.slots_needed();
         launch.settings.heartbeat_timeout = LOCAL_SILENCE_MAX;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
@@ -176,12 +179,26 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime> {
     builder.build().or_error(ErrorKind::Internal, "cannot start the runtime")
 }
 
+/// What it means that a job's checkpoints are removed at its end, if it means something beyond its state.
+fn forgotten_commits(graph: &JobGraph) -> Option<String> {
+    let is_exact = |role| role == OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce);
+    let sinks = graph.operators.iter().filter(|node| is_exact(node.role.clone()));
+    let uids: Vec<_> = sinks.map(|node| format!("{:?}", node.uid.as_str())).collect();
+    (!uids.is_empty()).then(|| {
+        format!(
+            "checkpoints go to a temporary directory that is removed at the end, with all knowledge of what {} committed \
+             exactly once: the next run on the same output will be refused; `--checkpoint-dir` keeps it",
+            uids.join(", ")
+        )
+    })
+}
+
 /// A checkpoint directory that nobody asked for: removed at the end.
 struct TemporaryDirectory(PathBuf);
 
 impl TemporaryDirectory {
     fn instead_of(settings: &mut ClusterSettings) -> Result<Option<Self>> {
-        if !settings.checkpoint_dir.is_empty() {
+        if settings.keeps_state() {
             return Ok(None);
         }
         let random = RandomState::new().hash_one(std::process::id());

@@ -134,6 +134,12 @@ impl ClusterSettings {
         Ok(())
     }
 
+    /// Whether state outlives the process. Without a checkpoint directory a local run has a temporary one.
+    #[must_use]
+    pub fn keeps_state(&self) -> bool {
+        !self.checkpoint_dir.is_empty()
+    }
+
     /// What the JobMaster needs of it.
     pub(crate) fn job_settings(&self) -> JobSettings {
         let unless_zero = |duration: Duration| (!duration.is_zero()).then_some(duration);

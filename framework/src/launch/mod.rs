@@ -96,10 +96,11 @@ fn run<P: Parameters>(
     if let Some(plan) = plan {
         return print_plan(&launch, cli::plan_format(plan));
     }
+    let keeps_state = launch.settings.keeps_state();
     let listener: Arc<dyn ProgressListener> = Arc::new(progress::ProgressPrinter::new());
     Ok(match launch_settings.role {
-        Role::Local => finish(&run_local(launch, listener), info.name),
-        Role::Jobmanager => finish(&run_jobmanager(launch, listener), info.name),
+        Role::Local => finish(&run_local(launch, listener), info.name, keeps_state),
+        Role::Jobmanager => finish(&run_jobmanager(launch, listener), info.name, keeps_state),
         Role::Taskmanager => finish_taskmanager(&run_taskmanager(launch, listener)),
     })
 }
@@ -130,8 +131,8 @@ fn print_plan(launch: &JobLaunch, format: PlanFormat) -> Result<u8> {
     Ok(0)
 }
 
-fn finish(outcome: &JobOutcome, job_name: &str) -> u8 {
-    progress::print_summary(outcome, job_name);
+fn finish(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> u8 {
+    progress::print_summary(outcome, job_name, keeps_state);
     match (outcome.status, outcome.signal) {
         (OutcomeStatus::Finished | OutcomeStatus::Cancelled, _) => 0,
         (OutcomeStatus::Suspended, Some(signal)) => signal.exit_code(),

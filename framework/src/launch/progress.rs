@@ -127,12 +127,20 @@ fn bytes(bytes: u64) -> String {
 }
 
 /// Prints how a job ended.
-pub(super) fn print_summary(outcome: &JobOutcome, job_name: &str) {
+pub(super) fn print_summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) {
+    stderr().push(summary(outcome, job_name, keeps_state));
+    stderr().flush();
+}
+
+fn summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> String {
     let summary = &outcome.summary;
     let verdict = match outcome.status {
         OutcomeStatus::Finished => "finished",
         OutcomeStatus::Cancelled => "cancelled",
-        OutcomeStatus::Suspended => "stopped by a signal; its state is kept",
+        OutcomeStatus::Suspended if keeps_state => "stopped by a signal; its state is kept",
+        OutcomeStatus::Suspended => {
+            "stopped by a signal; its state was in a temporary directory and is gone (--checkpoint-dir keeps it)"
+        }
         OutcomeStatus::Failed => "failed",
     };
     let mut out = String::new();
@@ -160,13 +168,29 @@ pub(super) fn print_summary(outcome: &JobOutcome, job_name: &str) {
     if let Some(error) = &outcome.error {
         let _ = writeln!(out, "error: {error}");
     }
-    stderr().push(out);
-    stderr().flush();
+    out
 }
 
 #[cfg(test)]
 mod tests {
+    use flott_cluster::{JobSummary, StopSignal};
+
     use super::*;
+
+    #[test]
+    fn a_stopped_job_says_whether_it_can_go_on() {
+        let outcome = JobOutcome {
+            status: OutcomeStatus::Suspended,
+            error: None,
+            signal: Some(StopSignal::Interrupt),
+            summary: JobSummary::default(),
+            already_finished: false,
+        };
+        let first_line =
+            |keeps_state| summary(&outcome, "job", keeps_state).lines().next().unwrap().to_owned();
+        assert!(first_line(true).starts_with("job stopped by a signal; its state is kept after"));
+        assert!(first_line(false).contains("is gone (--checkpoint-dir keeps it)"));
+    }
 
     #[test]
     fn numbers_are_readable() {

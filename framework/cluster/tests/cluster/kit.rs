@@ -173,6 +173,11 @@ impl Lines {
             }
         }
     }
+
+    /// What else was said so far.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.0.try_iter().collect()
+    }
 }
 
 /// A JobManager on a thread of its own.

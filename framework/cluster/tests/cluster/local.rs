@@ -76,6 +76,35 @@ fn ctrl_c_takes_a_checkpoint_from_which_the_job_goes_on() {
 }
 
 #[test]
+fn without_a_directory_no_state_is_kept_and_that_is_said_once() {
+    let directory = TempDir::new().unwrap();
+    let mut params = Params::new(directory.path(), 30_000, 15_000.0);
+    params.fail_at = Some((10_000, directory.path().join("failed")));
+    let (stop, first) = launch(settings(), &params);
+    assert!(!first.settings.keeps_state());
+    let (told, lines) = Told::new();
+    let running = thread::spawn(move || run_local(first, told));
+    let warning = lines.wait_for("temporary");
+    assert!(warning.contains("\"out\"") && warning.contains("--checkpoint-dir"), "{warning}");
+    lines.wait_for("deploying attempt 2");
+    stop.blocking_send(StopSignal::Interrupt).unwrap();
+    assert_eq!(running.join().unwrap().status, OutcomeStatus::Suspended);
+    assert!(!lines.rest().iter().any(|line| line.contains("temporary")), "once");
+
+    let (_stop, second) = launch(settings(), &params);
+    let outcome = run_local(second, Arc::new(Silent));
+    assert_eq!(outcome.status, OutcomeStatus::Failed, "as it was warned");
+
+    let kept = TempDir::new().unwrap();
+    let params = Params::new(kept.path(), 1_000, 0.0);
+    let (_stop, third) = launch(in_directory(kept.path()), &params);
+    assert!(third.settings.keeps_state());
+    let (told, lines) = Told::new();
+    assert_finished(&run_local(third, told));
+    assert!(!lines.rest().iter().any(|line| line.contains("temporary")));
+}
+
+#[test]
 fn user_code_that_never_returns_is_named_and_ends_the_run() {
     let directory = TempDir::new().unwrap();
     let mut params = Params::new(directory.path(), 1_000, 0.0);
