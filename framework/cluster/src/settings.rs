@@ -26,6 +26,7 @@ pub struct ClusterSettings {
     /// Parallelism of operators that do not name their own.
     pub parallelism: u32,
     /// Where checkpoints are kept: a URL such as `file:///var/lib/flott/my-job`, or a path. One directory is one job.
+    /// All processes of the job use it: on several hosts it is a shared directory, mounted at the same path.
     /// A local run without one uses a temporary directory.
     pub checkpoint_dir: String,
     /// Time from one checkpoint to the next.

@@ -118,6 +118,11 @@ impl CheckpointStore {
         self.journal.lock().await.confirm_lead().await.map_err(|error| self.refused(error))
     }
 
+    /// Where it is on this machine, for people.
+    pub(crate) fn place(&self) -> String {
+        self.storage.place()
+    }
+
     pub(crate) async fn raise_generation(
         &self,
         generation: Generation,

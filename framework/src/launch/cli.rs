@@ -48,7 +48,12 @@ const SETTINGS: [(&str, &str, &str); 8] = [
     ("jobmanager", "HOST:PORT", "TaskManager: the JobManager to join"),
     ("slots", "N", "TaskManager: how many slots it offers"),
     ("parallelism", "N", "Subtasks per operator"),
-    ("checkpoint_dir", "URL", "Where checkpoints go, as file:///…; one directory belongs to one job"),
+    (
+        "checkpoint_dir",
+        "URL",
+        "Where checkpoints go, as file:///…; one directory belongs to one job, and all processes of the job see it at \
+         this path",
+    ),
     ("checkpoint_interval", "DURATION", "Time between checkpoints, such as 1s or 500ms"),
     ("again", "", "Run a finished job again, from nothing"),
 ];

@@ -43,6 +43,7 @@ pub(crate) struct Reception {
     pub(crate) job_name: String,
     pub(crate) parameters: String,
     pub(crate) settings: String,
+    pub(crate) checkpoint_place: String,
     pub(crate) fingerprint: u64,
     pub(crate) graph: String,
 }
@@ -114,6 +115,7 @@ async fn welcome(stream: Box<dyn Stream>, ip: IpAddr, reception: &Reception) -> 
             job_name: reception.job_name.clone(),
             parameters: reception.parameters.clone(),
             settings: reception.settings.clone(),
+            checkpoint_place: reception.checkpoint_place.clone(),
             fingerprint: reception.fingerprint,
             graph: reception.graph.clone(),
         })),

@@ -70,7 +70,7 @@ impl JobManager {
             store::Opened::Leading { store, record } => (store, *record),
         };
         let (events, received) = mpsc::channel(EVENTS_MAX);
-        let reception = Arc::new(self.reception(&program, &record)?);
+        let reception = Arc::new(self.reception(&program, &record, store.place())?);
         let entering = match entrance {
             Entrance::Listener(listener) => {
                 tokio::spawn(members::accept(listener, reception, events.clone()))
@@ -88,7 +88,12 @@ impl JobManager {
         Ok(conclude(&driver, ending).await)
     }
 
-    fn reception(&self, program: &JobProgram, record: &JobRecord) -> Result<Reception> {
+    fn reception(
+        &self,
+        program: &JobProgram,
+        record: &JobRecord,
+        checkpoint_place: String,
+    ) -> Result<Reception> {
         let unwritable = "cannot write what TaskManagers have to know";
         Ok(Reception {
             build_id: self.build_id.clone(),
@@ -97,6 +102,7 @@ impl JobManager {
             job_name: self.job_name.clone(),
             parameters: self.parameters.to_string(),
             settings: serde_json::to_string(&self.settings).or_error(ErrorKind::Internal, unwritable)?,
+            checkpoint_place,
             fingerprint: program.graph.fingerprint(),
             graph: serde_json::to_string(&program.graph).or_error(ErrorKind::Internal, unwritable)?,
         })

@@ -42,6 +42,8 @@ pub(crate) struct Welcome {
     pub(crate) parameters: String,
     /// JSON.
     pub(crate) settings: String,
+    /// The checkpoint directory as the JobManager's machine names it, for people.
+    pub(crate) checkpoint_place: String,
     pub(crate) fingerprint: u64,
     /// The job graph as JSON, to name the first difference.
     pub(crate) graph: String,

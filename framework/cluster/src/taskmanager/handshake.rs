@@ -8,9 +8,8 @@ use flott_runtime::{exchange::ExchangeListener, program::JobProgram};
 use flott_state::storage::CheckpointStorage;
 use tokio::{io::AsyncWriteExt, runtime::Handle, time::timeout};
 
-use super::{Connection, Job, Member};
+use super::{Connection, Job, Member, directory::find_leader};
 use crate::{
-    launch::BuildProgram,
     rpc::{
         connection::{Outbox, Reader, split},
         frame::{self, FRAME_BYTES_MAX},
@@ -42,7 +41,7 @@ pub(super) enum NotRegistered {
 
 /// Registers over a new connection.
 pub(super) async fn register(
-    member: &Member,
+    member: &Arc<Member>,
     stream: Connection,
     exchange: Arc<ExchangeListener>,
 ) -> Result<Registration, NotRegistered> {
@@ -67,9 +66,8 @@ pub(super) async fn register(
     };
     let epoch = welcome.epoch;
     let (outbox, writing) = Outbox::start(epoch, writer);
-    let own = member.settings.clone();
-    let build = Arc::clone(&member.build_program);
-    let built = tokio::task::spawn_blocking(move || adopt(&welcome, &own, &*build, &Handle::current())).await;
+    let adopting = Arc::clone(member);
+    let built = tokio::task::spawn_blocking(move || adopt(&welcome, &adopting, &Handle::current())).await;
     let built = built.unwrap_or_else(|error| Err(Error::user(format!("the job's `main` panicked: {error}"))));
     match built {
         Ok(job) => {
@@ -87,16 +85,18 @@ pub(super) async fn register(
 }
 
 /// Builds the program from what the JobManager says, and compares.
-fn adopt(welcome: &Welcome, own: &ClusterSettings, build: &BuildProgram, runtime: &Handle) -> Result<Job> {
+fn adopt(welcome: &Welcome, member: &Member, runtime: &Handle) -> Result<Job> {
     let parse = "the JobManager's welcome cannot be read";
     let parameters = serde_json::from_str(&welcome.parameters).or_error(ErrorKind::Incompatible, parse)?;
     let settings: ClusterSettings =
         serde_json::from_str(&welcome.settings).or_error(ErrorKind::Incompatible, parse)?;
-    let settings = settings.adopted_by(own);
-    let program = build(&parameters, &settings)?;
+    let settings = settings.adopted_by(&member.settings);
+    let program = (member.build_program)(&parameters, &settings)?;
     compare(&program, welcome)?;
     let plan = ExecutionPlan::new(program.graph.clone(), settings.parallelism)?;
     let storage = runtime.block_on(CheckpointStorage::open(&settings.checkpoint_dir))?;
+    let finding = find_leader(&storage, welcome, &settings.jobmanager, &*member.clock);
+    runtime.block_on(finding)?;
     Ok(Job { program, plan, settings, storage, cluster: welcome.cluster, epoch: welcome.epoch })
 }
 

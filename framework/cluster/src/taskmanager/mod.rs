@@ -1,12 +1,13 @@
 //! The TaskManager: joins a JobManager, runs what it is told to, and reports. It decides nothing about the job.
 //!
 //! [`membership`] finds the JobManager and finds it again; [`exchange`] is where other TaskManagers reach this one;
-//! [`handshake`] makes sure that both run the same program;
+//! [`handshake`] makes sure that both run the same program, and [`directory`] that both see the same checkpoints;
 //! [`session`] is one registration: the only place that talks to the JobManager, and never blocks. Tasks run on slot
 //! threads, snapshots are written by [`snapshots`], so that heartbeats never wait for user code.
 
 mod attempt;
 mod deploying;
+mod directory;
 mod evidence;
 mod exchange;
 mod handshake;

@@ -114,12 +114,18 @@ fn task_manager_process() {
 
 const DIRECTORY: &str = "FLOTT_TEST_DIRECTORY";
 
+/// Checkpoint directory of that JobManager, where it is not the usual one.
+const CHECKPOINTS: &str = "FLOTT_TEST_CHECKPOINTS";
+
 /// The JobManager that other tests start as a process; nothing where its variables are not set.
 #[test]
 fn job_manager_process() {
     let (Ok(listen), Ok(directory)) = (std::env::var(JOBMANAGER), std::env::var(DIRECTORY)) else { return };
     let directory = Path::new(&directory);
-    let settings = ClusterSettings { listen, parallelism: 2, ..in_directory(directory) };
+    let mut settings = ClusterSettings { listen, parallelism: 2, ..in_directory(directory) };
+    if let Ok(checkpoint_dir) = std::env::var(CHECKPOINTS) {
+        settings.checkpoint_dir = checkpoint_dir;
+    }
     let (_stop, launch) = launch(settings, &Params::new(directory, RECORDS, RATE));
     let outcome = run_jobmanager(launch, Told::new().0);
     assert_finished(&outcome);
@@ -133,16 +139,21 @@ struct Process(Child);
 
 impl Process {
     fn start(jobmanager: &str) -> Self {
-        Self::run("processes::task_manager_process", &[(JOBMANAGER, jobmanager)])
+        Self::start_in(Path::new("."), jobmanager)
+    }
+
+    fn start_in(directory: &Path, jobmanager: &str) -> Self {
+        Self::run("processes::task_manager_process", &[(JOBMANAGER, jobmanager)], directory)
     }
 
     fn start_job_manager(listen: &str, directory: &str) -> Self {
-        Self::run("processes::job_manager_process", &[(JOBMANAGER, listen), (DIRECTORY, directory)])
+        let variables = [(JOBMANAGER, listen), (DIRECTORY, directory)];
+        Self::run("processes::job_manager_process", &variables, Path::new("."))
     }
 
-    fn run(test: &str, variables: &[(&str, &str)]) -> Self {
+    fn run(test: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture"]);
+        command.args(["--exact", test, "--nocapture"]).current_dir(directory);
         command.envs(variables.iter().copied()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -230,6 +241,26 @@ fn a_killed_job_manager_is_followed_by_another_that_goes_on() {
     drop(first);
     let second = Process::start_job_manager(&listen, path);
     assert_eq!(second.exit_code(), Some(0));
+    for member in members {
+        assert_eq!(member.exit_code(), Some(0));
+    }
+    assert_exact(&params);
+}
+
+/// The same `checkpoint_dir`, but not the same directory: as on two hosts that share none.
+#[test]
+fn a_task_manager_that_does_not_see_the_checkpoints_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let params = Params::new(directory.path(), RECORDS, RATE);
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let path = directory.path().to_str().unwrap();
+    let variables = [(JOBMANAGER, listen.as_str()), (DIRECTORY, path), (CHECKPOINTS, "checkpoints")];
+    let jobmanager = Process::run("processes::job_manager_process", &variables, directory.path());
+    let stranger = Process::start_in(elsewhere.path(), &listen);
+    assert_eq!(stranger.exit_code(), Some(3));
+    let members = [0, 1].map(|_| Process::start_in(directory.path(), &listen));
+    assert_eq!(jobmanager.exit_code(), Some(0));
     for member in members {
         assert_eq!(member.exit_code(), Some(0));
     }

@@ -84,6 +84,13 @@ impl CheckpointStorage {
         Ok(storage)
     }
 
+    /// Where it is on this machine, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let root = self.root.as_ref().map(|root| root.canonicalize().unwrap_or_else(|_| root.to_path_buf()));
+        root.map_or_else(|| self.store.to_string(), |root| root.display().to_string())
+    }
+
     async fn probe(&self) -> Result<()> {
         // Processes of several machines may have one id: in containers it is usually 1.
         let random = RandomState::new().hash_one(std::process::id());
