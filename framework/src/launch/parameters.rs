@@ -11,7 +11,7 @@ use flott_core::{Error, ErrorKind, Result};
 
 use crate::{
     launch::Parameters,
-    settings::{self, Layers},
+    settings::{self, Layers, Sourced},
 };
 
 fn invalid(message: String) -> Error {
@@ -35,7 +35,7 @@ pub(super) fn resolve<P: Parameters>(matches: &ArgMatches, layers: &Layers) -> R
         if matches.value_source(id) == Some(ValueSource::CommandLine) {
             type_as_given(arg, matches, &mut line);
         } else if let Some(sourced) = layers.get(id) {
-            type_value(arg, &sourced.value, &mut line);
+            type_value(arg, sourced, &mut line)?;
             origins.push(format!("{id} from {}", sourced.origin));
         }
     }
@@ -87,20 +87,33 @@ fn push(arg: &Arg, raw: &std::ffi::OsStr, line: &mut Vec<OsString>) {
     line.push(typed);
 }
 
-fn type_value(arg: &Arg, value: &Value, line: &mut Vec<OsString>) {
+/// # Errors
+/// When a switch is given something that is neither on nor off.
+fn type_value(arg: &Arg, sourced: &Sourced, line: &mut Vec<OsString>) -> Result<()> {
     let text = |value: &Value| match value {
         Value::String(_, text) => text.clone(),
         other => serde_json::to_string(other).unwrap_or_default(),
     };
-    match value {
-        value if is_switch(arg) => {
-            if text(value) == "true" {
-                line.push(flag(arg));
-            }
-        }
+    match &sourced.value {
+        value if is_switch(arg) => line.extend(vec![flag(arg); times(arg, &text(value), &sourced.origin)?]),
         Value::Array(_, values) => values.iter().for_each(|value| push(arg, text(value).as_ref(), line)),
         value => push(arg, text(value).as_ref(), line),
     }
+    Ok(())
+}
+
+/// How often a switch is to be typed for a value from a file or a variable.
+fn times(arg: &Arg, text: &str, origin: &str) -> Result<usize> {
+    let times = match text {
+        "true" => Some(1),
+        "false" => Some(0),
+        // `-vvv` on the command line; a number elsewhere.
+        count if matches!(arg.get_action(), ArgAction::Count) => count.parse::<u8>().ok().map(usize::from),
+        _ => None,
+    };
+    times.ok_or_else(|| {
+        invalid(format!("job parameter `{}` ({origin}) is true or false, not {text:?}", arg.get_id()))
+    })
 }
 
 #[cfg(test)]
@@ -160,6 +173,49 @@ mod tests {
         let variables = [("FLOTT_PARAMS__TINY_CENTS", "few"), ("FLOTT_PARAMS__BROKERS", "b")];
         let error = resolve_with("", &variables, &[]).unwrap_err().to_string();
         assert!(error.contains("'few'") && error.contains("variable FLOTT_PARAMS__TINY_CENTS"), "{error}");
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        let bounded = |text: &str| {
+            let variables = [("FLOTT_PARAMS__BOUNDED", text), ("FLOTT_PARAMS__BROKERS", "b")];
+            resolve_with("", &variables, &[]).map(|params| params.bounded)
+        };
+        assert!(bounded("true").unwrap());
+        assert!(!bounded("false").unwrap());
+        for text in ["1", "yes", "True", ""] {
+            let error = bounded(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Settings);
+            let error = error.to_string();
+            assert!(
+                error.contains("`bounded`") && error.contains("variable FLOTT_PARAMS__BOUNDED"),
+                "{error}"
+            );
+            assert!(error.contains(&format!("true or false, not {text:?}")), "{error}");
+        }
+        let error = resolve_with("[params]\nbrokers = 'b'\nbounded = 1", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("[params] in flott.toml"), "{error}");
+        assert!(resolve_with("[params]\nbrokers = 'b'\nbounded = 'true'", &[], &[]).unwrap().bounded);
+    }
+
+    #[test]
+    fn a_counted_switch_takes_a_number() {
+        #[derive(Debug, clap::Args, Serialize, Deserialize)]
+        struct Counted {
+            #[arg(long, action = ArgAction::Count)]
+            verbose: u8,
+        }
+        let verbose = |text: &str| {
+            let mut sources = Sources::default();
+            let variable = ("FLOTT_PARAMS__VERBOSE".to_owned(), text.to_owned());
+            sources.add_environment(std::iter::once(variable));
+            let info = JobInfo { name: "job", version: "1", about: "" };
+            let matches = cli::command::<Counted>(info).unwrap().try_get_matches_from(["job"]).unwrap();
+            resolve::<Counted>(&matches, &sources.parameters).map(|params| params.verbose)
+        };
+        assert_eq!(verbose("3").unwrap(), 3);
+        assert_eq!(verbose("true").unwrap(), 1);
+        assert!(verbose("very").is_err());
     }
 
     #[test]
