@@ -5,7 +5,7 @@ use flott_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    launch::{JobInfo, Parameters},
+    launch::{JobInfo, Parameters, help},
     settings::Sources,
 };
 
@@ -37,7 +37,7 @@ pub(super) const CONFIG: &str = "config";
 const FORMAT: &str = "format";
 
 /// Flags that are settings: id (the key in `flott.toml`), name of the value, help.
-const SETTINGS: [(&str, &str, &str); 8] = [
+pub(super) const SETTINGS: [(&str, &str, &str); 8] = [
     ("role", "ROLE", "What this process is: local, jobmanager or taskmanager [default: local]"),
     (
         "listen",
@@ -58,13 +58,6 @@ const SETTINGS: [(&str, &str, &str); 8] = [
     ("again", "", "Run a finished job again, from nothing"),
 ];
 
-const AFTER_HELP: &str = "\
-Every flag is also a key in flott.toml (checkpoint_dir = \"…\") and a variable (FLOTT_CHECKPOINT_DIR); job parameters \
-are keys of its [params] table and FLOTT_PARAMS__… variables. Flags win over variables, variables over the file.
-
-Exit codes: 0 finished, or cancelled on request · 1 job failed · 2 usage · 3 settings · 4 state incompatible or output \
-lost · 5 binary differs from the cluster's · 6 unreachable · 101 bug · 130, 143 stopped by a signal, job not finished";
-
 /// The command line of a job with parameters `P`.
 ///
 /// # Errors
@@ -77,7 +70,8 @@ pub(super) fn command<P: Parameters>(info: JobInfo) -> Result<Command> {
     let plan = with_settings(with_parameters::<P>(plan)).about("Print the job's graph and contact nothing");
     let command = Command::new(info.name)
         .version(info.version)
-        .after_help(AFTER_HELP)
+        .after_help(help::short())
+        .after_long_help(help::long())
         .args_conflicts_with_subcommands(true)
         .max_term_width(110);
     Ok(with_settings(with_parameters::<P>(command)).about(info.about).subcommand(plan))
@@ -103,7 +97,7 @@ fn with_settings(mut command: Command) -> Command {
     let set = Arg::new(SET).long(SET).value_name("KEY=VALUE").action(ArgAction::Append);
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE");
     command
-        .arg(set.help("Any other setting"))
+        .arg(set.help("Any other setting; --help lists them"))
         .arg(config.help("Settings file [default: flott.toml in the working directory, if there is one]"))
 }
 

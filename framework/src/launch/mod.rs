@@ -1,6 +1,7 @@
 //! From `main` to a running process: flags, settings, role, exit code.
 
 mod cli;
+mod help;
 mod lines;
 mod parameters;
 mod progress;
