@@ -34,6 +34,7 @@ impl Job {
     /// job.source("numbers", CollectionSource::new(vec![1u64, 2, 3])).map(|n| n * 2).sink("out", PrintSink::json());
     /// # flott::plumbing::finish(job).map(|_| ()).unwrap();
     /// ```
+    #[track_caller]
     pub fn source<S: Source>(&mut self, uid: &str, source: S) -> SourceStream<S::Out> {
         let watermarks = Arc::new(Mutex::new(Watermarks::none()));
         let spec = NodeSpec::new(uid, OperatorRole::Source, source.description());

@@ -41,6 +41,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     }
 
     /// Adds an operator and the hash edges to it.
+    #[track_caller]
     pub(crate) fn add<O: Operator + 'static>(
         &self,
         uid: &str,
@@ -72,6 +73,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     }
 
     /// Runs a user-written operator (`#[derive(Operator)]`, `#[operator]`), under a stable name.
+    #[track_caller]
     pub fn process<F>(self, uid: &str, function: F) -> Stream<F::Out>
     where
         F: ProcessFunction<K, In = T> + Clone,
@@ -97,6 +99,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     ///     .sink("out", PrintSink::json());
     /// # flott::plumbing::finish(job).map(|_| ()).unwrap();
     /// ```
+    #[track_caller]
     pub fn reduce<F>(self, uid: &str, reduce: F) -> Stream<T>
     where
         F: FnMut(&mut T, T) + Clone + Send + 'static,

@@ -201,6 +201,7 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     }
 
     /// The same stream under a type that does not name its closures.
+    #[track_caller]
     pub fn erased(self) -> Stream<T> {
         if self.steps.is_empty() {
             return Stream::new(self.declaration, self.origins);
@@ -217,6 +218,7 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     }
 
     /// The records of both streams, in no particular order between them.
+    #[track_caller]
     pub fn union<D: Transform<Out = T>>(self, other: Stream<T, D>) -> Stream<T> {
         let (mut this, other) = (self.erased(), other.erased());
         this.origins.extend(other.origins);
@@ -225,6 +227,7 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     }
 
     /// Distributes the records evenly over the subtasks that come next.
+    #[track_caller]
     pub fn rebalance(self) -> Stream<T> {
         let stream = self.erased();
         let uid = stream.declaration.derived_uid(&stream.origins[0], &["rebalance"]);
@@ -239,6 +242,7 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
 
     /// Groups the records by a key: what comes next has state per key, and all records of a key go to one subtask, in
     /// order.
+    #[track_caller]
     pub fn key_by<K: Key, S>(self, key: S) -> KeyedStream<T, K, S>
     where
         S: Fn(&T) -> K + Clone + Send + 'static,
@@ -248,6 +252,7 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     }
 
     /// Ends the stream in a sink, under a stable name.
+    #[track_caller]
     pub fn sink<S: Sink<In = T>>(self, uid: &str, sink: S) {
         let stream = self.erased();
         let spec = NodeSpec::sink(uid, sink.guarantee(), sink.description());
@@ -264,6 +269,7 @@ macro_rules! without_watermarks {
         impl<T: Record> SourceStream<T> {
             $(
                 $(#[$doc])*
+                #[track_caller]
                 pub fn $name<$($param),*>(self, $($arg: $type),*) -> $out where $($bounds)* {
                     self.stream.$name($($arg),*)
                 }

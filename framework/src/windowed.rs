@@ -25,6 +25,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> WindowedStream<
     /// Aggregates the records of each window and key as they come, and emits a result when the watermark passes the
     /// window's end. Records that come later than that are counted and dropped, unless the side output `late` is read:
     /// `stream.side_output::<T>("late")`.
+    #[track_caller]
     pub fn aggregate<A: Aggregate<K, T>>(self, uid: &str, aggregate: A) -> Stream<A::Out> {
         let windows = self.windows;
         let states = WindowOperator::<K, T, A, S, HeapBackend>::declarations(&windows);
@@ -38,6 +39,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> WindowedStream<
     }
 
     /// Counts the records of each window and key.
+    #[track_caller]
     pub fn count(self, uid: &str) -> Stream<<Count as Aggregate<K, T>>::Out>
     where
         Count: Aggregate<K, T>,

@@ -290,3 +290,22 @@ fn mistakes_in_the_declaration_are_all_reported() {
         assert!(text.contains(expected), "{expected} in {text}");
     }
 }
+
+#[test]
+fn a_uid_that_is_given_twice_is_found_at_both_places() {
+    let mut job = Job::new();
+    let numbers = job.source("numbers", CollectionSource::new(vec![1u64]));
+    let keyed = numbers.key_by(|n| *n);
+    let source = line!() - 2;
+    let sums = keyed.clone().reduce("sums", |sum, n| *sum += n);
+    sums.sink("numbers", DiscardSink::new());
+    let windows = keyed.window(TumblingWindows::of(Duration::from_secs(1)));
+    let counts = windows.count("sums");
+    counts.sink("a/b", DiscardSink::new());
+    let text = plumbing::finish(job).err().unwrap().to_string();
+    let lines: Vec<_> = text.lines().collect();
+    let at = |line: u32| format!("{}:{}:", file!(), source + line);
+    assert!(lines[0].starts_with(&at(4)) && lines[0].contains(&at(0)), "{text}");
+    assert!(lines[1].starts_with(&at(6)) && lines[1].contains(&at(3)), "{text}");
+    assert!(lines[2].starts_with(&at(7)) && lines[2].contains("contains '/'"), "{text}");
+}

@@ -2,7 +2,7 @@
 
 mod factory;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
 
 use flott_core::{
     Error, ErrorKind, MaxParallelism, OperatorId, OperatorUid, Record, Result, sink::DeliveryGuarantee,
@@ -22,6 +22,8 @@ pub(crate) use factory::{LinkFactory, Prototype, SinkFactory, SourceFactory};
 pub(crate) struct Declaration {
     graph: JobGraph,
     operators: Vec<Arc<dyn OperatorFactory>>,
+    /// Where each operator was declared.
+    places: Vec<&'static Location<'static>>,
     edges: Vec<Arc<dyn EdgeFactory>>,
     /// Mistakes so far. Declaring goes on, so that all are shown at once.
     mistakes: Vec<String>,
@@ -38,13 +40,18 @@ pub(crate) struct NodeSpec {
     pub(crate) description: String,
     pub(crate) states: Vec<StateDeclaration>,
     pub(crate) side_outputs: Vec<String>,
+    /// The user's line.
+    place: &'static Location<'static>,
 }
 
 impl NodeSpec {
+    #[track_caller]
     pub(crate) fn new(uid: &str, role: OperatorRole, description: String) -> Self {
-        Self { uid: uid.into(), role, description, states: Vec::new(), side_outputs: Vec::new() }
+        let place = Location::caller();
+        Self { uid: uid.into(), role, description, states: Vec::new(), side_outputs: Vec::new(), place }
     }
 
+    #[track_caller]
     pub(crate) fn sink(uid: &str, guarantee: DeliveryGuarantee, description: String) -> Self {
         Self::new(uid, OperatorRole::Sink(guarantee), description)
     }
@@ -72,7 +79,7 @@ impl SharedDeclaration {
         let spare = OperatorUid::new(format!("unnamed-{}", declaration.operators.len()))
             .expect("letters, digits and a hyphen make a uid");
         let uid = OperatorUid::new(spec.uid).unwrap_or_else(|mistake| {
-            declaration.mistakes.push(mistake);
+            declaration.mistakes.push(format!("{}: {mistake}", spec.place));
             spare.clone()
         });
         let mut node = OperatorNode {
@@ -84,11 +91,15 @@ impl SharedDeclaration {
             side_outputs: spec.side_outputs,
         };
         let id = declaration.graph.add_operator(node.clone()).unwrap_or_else(|mistake| {
-            declaration.mistakes.push(mistake.to_string());
+            let first = declaration.graph.operators.iter().position(|other| other.uid == node.uid);
+            let first = first.and_then(|at| declaration.places.get(at).copied());
+            let first = first.map(|place| format!(" (the other one is at {place})")).unwrap_or_default();
+            declaration.mistakes.push(format!("{}: {mistake}{first}", spec.place));
             node.uid = spare;
             declaration.graph.add_operator(node).expect("a name made up from a counter is free")
         });
         declaration.operators.push(factory);
+        declaration.places.push(spec.place);
         id
     }
 
