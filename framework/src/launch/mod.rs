@@ -6,15 +6,24 @@ mod lines;
 mod parameters;
 mod progress;
 
-use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    io::IsTerminal,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use clap::ArgMatches;
 use flott_cluster::{
     ClusterSettings, JobLaunch, JobOutcome, OutcomeStatus, ProgressListener, TaskManagerOutcome, Termination,
     run_jobmanager, run_local, run_taskmanager,
 };
+use flott_connectors::print::STANDARD_OUTPUT;
 use flott_core::{Error, ErrorKind, Result, ResultExt};
-use flott_plan::ExecutionPlan;
+use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
 use flott_runtime::program::JobProgram;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -86,19 +95,25 @@ fn run<P: Parameters>(
         let parameters = parameters::resolve::<P>(matches, &sources.parameters)?;
         serde_json::to_value(&parameters).or_error(ErrorKind::Settings, "the job's parameters are no data")?
     };
+    let prints = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&prints);
     let launch = JobLaunch {
         job_name: info.name.into(),
         build_id: build_id()?,
         parameters,
         settings: cluster,
-        build_program: Arc::new(move |parameters, _settings| build_program(build, parameters)),
+        build_program: Arc::new(move |parameters, _settings| {
+            let program = build_program(build, parameters)?;
+            told.fetch_or(prints_results(&program.graph), Ordering::Relaxed);
+            Ok(program)
+        }),
         terminate: Termination::Signals,
     };
     if let Some(plan) = plan {
         return print_plan(&launch, cli::plan_format(plan));
     }
     let keeps_state = launch.settings.keeps_state();
-    let listener: Arc<dyn ProgressListener> = Arc::new(progress::ProgressPrinter::new());
+    let listener: Arc<dyn ProgressListener> = Arc::new(progress::ProgressPrinter::new(prints));
     Ok(match launch_settings.role {
         Role::Local => finish(&run_local(launch, listener), info.name, keeps_state),
         Role::Jobmanager => finish(&run_jobmanager(launch, listener), info.name, keeps_state),
@@ -119,6 +134,12 @@ fn build_program<P: Parameters>(
         _ => error,
     })?;
     job.finish()
+}
+
+/// Whether a sink of the job prints to stdout.
+fn prints_results(graph: &JobGraph) -> bool {
+    let is_sink = |role: &OperatorRole| matches!(role, OperatorRole::Sink(_));
+    graph.operators.iter().any(|node| is_sink(&node.role) && node.description == STANDARD_OUTPUT)
 }
 
 fn print_plan(launch: &JobLaunch, format: PlanFormat) -> Result<u8> {
@@ -233,4 +254,26 @@ fn content_hash(mut file: std::fs::File, length: u64) -> std::io::Result<String>
         position += stride;
     }
     Ok(format!("{:016x}", flott_core::hash::bytes(&sample)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::{CollectionSource, DiscardSink, PrintSink};
+
+    #[test]
+    fn it_is_known_whether_a_job_prints_its_results() {
+        let prints = |is_printed: bool| {
+            let mut job = Job::new();
+            let numbers = job.source("numbers", CollectionSource::new(vec![1u64]));
+            if is_printed {
+                numbers.sink("out", PrintSink::json());
+            } else {
+                numbers.sink("out", DiscardSink::new());
+            }
+            prints_results(&job.finish().unwrap().graph)
+        };
+        assert!(prints(true));
+        assert!(!prints(false));
+    }
 }

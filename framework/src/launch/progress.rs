@@ -2,8 +2,11 @@
 
 use std::{
     fmt::Write as _,
-    io::IsTerminal,
-    sync::{Mutex, PoisonError},
+    io::{self, IsTerminal},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,55 +16,111 @@ use flott_cluster::{JobEvent, JobOutcome, JobProgress, JobStatus, OutcomeStatus,
 /// Where there is no terminal, the state is printed this often, and when the job's status changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: usize = 80;
+
 /// Prints progress and events.
 pub(super) struct ProgressPrinter {
-    is_terminal: bool,
-    shown: Mutex<Shown>,
+    stderr_is_terminal: bool,
+    stdout_is_terminal: bool,
+    /// Whether the job prints results to stdout: known once it has been built.
+    prints_results: Arc<AtomicBool>,
+    display: Mutex<Display>,
 }
 
-#[derive(Default)]
-struct Shown {
+impl ProgressPrinter {
+    pub(super) fn new(prints_results: Arc<AtomicBool>) -> Self {
+        Self {
+            stderr_is_terminal: io::stderr().is_terminal(),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            prints_results,
+            display: Mutex::default(),
+        }
+    }
+
+    /// Columns for a block that is redrawn; none where there is none.
+    fn columns(&self) -> Option<usize> {
+        let shares_terminal = self.stdout_is_terminal && self.prints_results.load(Ordering::Relaxed);
+        (self.stderr_is_terminal && !shares_terminal).then(|| {
+            terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(columns, _)| columns.0.into())
+        })
+    }
+
+}
+
+impl ProgressListener for ProgressPrinter {
+    fn on_progress(&self, progress: &JobProgress) {
+        let mut display = self.display.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut after = display.clone();
+        let text = after.on_progress(progress, self.columns());
+        if !text.is_empty() && stderr().push_unless_held(text) {
+            *display = after;
+        }
+    }
+
+    fn on_event(&self, event: &JobEvent) {
+        let mut display = self.display.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr().push(display.on_event(event));
+    }
+}
+
+/// What is on the screen. Says what to write, and writes nothing.
+#[derive(Clone, Debug, Default)]
+struct Display {
     /// Lines of the block on the terminal, to be overwritten.
     lines: usize,
     /// When the last plain line was printed, as time since the job's start, and what the job's status was.
     at: Option<(Duration, JobStatus)>,
 }
 
-impl ProgressPrinter {
-    pub(super) fn new() -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal(), shown: Mutex::default() }
-    }
-}
-
-impl ProgressListener for ProgressPrinter {
-    fn on_progress(&self, progress: &JobProgress) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_terminal {
-            let block = block(progress);
-            if stderr().push_unless_held(format!("{}{block}", erase(shown.lines))) {
-                shown.lines = block.lines().count();
-            }
-            return;
+impl Display {
+    /// With `columns`, a block in place of the one before; else a line now and then.
+    fn on_progress(&mut self, progress: &JobProgress, columns: Option<usize>) -> String {
+        if let Some(columns) = columns {
+            let block = cut(&block(progress), columns);
+            let out = format!("{}{block}", self.erase());
+            self.lines = block.lines().count();
+            return out;
         }
-        let is_due = shown.at.is_none_or(|(at, status)| {
+        let is_due = self.at.is_none_or(|(at, status)| {
             status != progress.status || progress.elapsed.saturating_sub(at) >= PLAIN_INTERVAL
         });
-        if is_due && !progress.operators.is_empty() && stderr().push_unless_held(line(progress)) {
-            shown.at = Some((progress.elapsed, progress.status));
+        if !is_due || progress.operators.is_empty() {
+            return String::new();
         }
+        self.at = Some((progress.elapsed, progress.status));
+        line(progress)
     }
 
-    fn on_event(&self, event: &JobEvent) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+    fn on_event(&mut self, event: &JobEvent) -> String {
         let level = if event.is_warning { "warning: " } else { "" };
-        stderr().push(format!("{}{level}{}\n", erase(shown.lines), event.text));
-        shown.lines = 0;
+        format!("{}{level}{}\n", self.erase(), event.text)
+    }
+
+    /// Moves the cursor up over the block and clears it.
+    fn erase(&mut self) -> String {
+        match std::mem::take(&mut self.lines) {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\x1b[J"),
+        }
     }
 }
 
-/// Moves the cursor up over a block and clears it.
-fn erase(lines: usize) -> String {
-    if lines == 0 { String::new() } else { format!("\x1b[{lines}A\x1b[J") }
+/// Shortens lines that a terminal would break: each line must be one row, or the wrong ones are overwritten. The last
+/// column stays free, because some terminals break there already.
+fn cut(block: &str, columns: usize) -> String {
+    let room = columns.saturating_sub(1);
+    let mut out = String::new();
+    for line in block.lines() {
+        if line.chars().count() > room {
+            out.extend(line.chars().take(room.saturating_sub(1)));
+            out.push('…');
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn block(progress: &JobProgress) -> String {
@@ -173,9 +232,83 @@ fn summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flott_cluster::{JobSummary, StopSignal};
+    use flott_cluster::{Counters, JobSummary, OperatorProgress, StopSignal};
+    use flott_core::OperatorUid;
 
     use super::*;
+
+    fn progress(seconds: u64) -> JobProgress {
+        let operator = |uid: &str| OperatorProgress {
+            uid: OperatorUid::new(uid).unwrap(),
+            counters: Counters { records_in: 1_000_000, records_out: 999_999, records_dropped: 1 },
+            rate_in: 1e6,
+            rate_out: 1e6,
+            watermark: None,
+        };
+        JobProgress {
+            job_name: "job".into(),
+            status: JobStatus::Running,
+            elapsed: Duration::from_secs(seconds),
+            operators: vec![operator("numbers"), operator("sums")],
+            checkpoint: None,
+            checkpoints: 0,
+            failed_checkpoints: 0,
+            restarts: 0,
+            task_managers: 1,
+            free_slots: 0,
+        }
+    }
+
+    fn event(text: &str) -> JobEvent {
+        JobEvent { is_warning: false, is_routine: false, text: text.into() }
+    }
+
+    #[test]
+    fn a_block_is_redrawn_in_its_place_and_fits_the_terminal() {
+        for columns in [10, 80, 200] {
+            let mut display = Display::default();
+            let first = display.on_progress(&progress(1), Some(columns));
+            assert_eq!(first.lines().count(), 3);
+            assert!(first.lines().all(|line| line.chars().count() < columns), "{first}");
+            let second = display.on_progress(&progress(2), Some(columns));
+            assert!(second.starts_with("\x1b[3A\x1b[J"), "{second:?}");
+        }
+        let wide = Display::default().on_progress(&progress(1), Some(200));
+        assert!(wide.contains("dropped 1\n"), "{wide}");
+        let narrow = Display::default().on_progress(&progress(1), Some(80));
+        assert!(narrow.contains("…\n"), "{narrow}");
+    }
+
+    #[test]
+    fn an_event_takes_the_place_of_the_block() {
+        let mut display = Display::default();
+        display.on_progress(&progress(1), Some(80));
+        assert_eq!(display.on_event(&event("one")), "\x1b[3A\x1b[Jone\n");
+        assert_eq!(display.on_event(&event("two")), "two\n", "nothing of ours is above it");
+    }
+
+    #[test]
+    fn plain_lines_erase_nothing_and_are_rare() {
+        let mut display = Display::default();
+        let first = display.on_progress(&progress(1), None);
+        assert!(first.starts_with("job RUNNING 1s | numbers 1000000") && !first.contains('\x1b'), "{first}");
+        assert_eq!(display.on_progress(&progress(5), None), "");
+        assert_ne!(display.on_progress(&progress(11), None), "");
+        assert_eq!(display.on_event(&event("one")), "one\n");
+    }
+
+    #[test]
+    fn there_is_no_block_among_printed_results() {
+        let columns = |stderr_is_terminal, stdout_is_terminal, prints_results| {
+            let prints_results = Arc::new(AtomicBool::new(prints_results));
+            let display = Mutex::default();
+            ProgressPrinter { stderr_is_terminal, stdout_is_terminal, prints_results, display }.columns()
+        };
+        assert!(columns(true, true, false).is_some());
+        assert!(columns(true, false, true).is_some(), "results go elsewhere");
+        assert!(columns(true, true, true).is_none());
+        assert!(columns(false, true, false).is_none());
+    }
 
     #[test]
     fn a_stopped_job_says_whether_it_can_go_on() {

@@ -14,6 +14,9 @@ use serde::Serialize;
 
 use crate::format::{EncodeFormat, Json};
 
+/// How a plan describes a sink that prints.
+pub const STANDARD_OUTPUT: &str = "standard output";
+
 /// Prints records, at least once: after a restart those since the last checkpoint come again.
 ///
 /// ```
@@ -53,7 +56,7 @@ impl<T: Record> Sink for PrintSink<T> {
     }
 
     fn description(&self) -> String {
-        "standard output".into()
+        STANDARD_OUTPUT.into()
     }
 }
 
