@@ -36,7 +36,7 @@ pub use flott_operators as operators;
 pub use job::Job;
 pub use keyed::KeyedStream;
 pub use launch::NoParams;
-pub use stream::{SourceStream, Stream};
+pub use stream::{IntoStream, SourceStream, Stream};
 pub use windowed::WindowedStream;
 
 /// What the macros' expansions name. No part of the public API.

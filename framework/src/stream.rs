@@ -219,8 +219,8 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
 
     /// The records of both streams, in no particular order between them.
     #[track_caller]
-    pub fn union<D: Transform<Out = T>>(self, other: Stream<T, D>) -> Stream<T> {
-        let (mut this, other) = (self.erased(), other.erased());
+    pub fn union(self, other: impl IntoStream<T>) -> Stream<T> {
+        let (mut this, other) = (self.erased(), other.into_stream());
         this.origins.extend(other.origins);
         this.check_side_output = None;
         this
@@ -263,6 +263,30 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     }
 }
 
+/// What is a stream of records of type `T`: a [`Stream`], whatever its closures are, or that of a source. Not `Into`, which
+/// cannot be implemented for a stream with closures beside one without.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a stream of `{T}`",
+    note = "streams that are united have records of one type; `map` one to the type of the other"
+)]
+pub trait IntoStream<T: Record> {
+    /// The stream under a type that does not name its closures.
+    fn into_stream(self) -> Stream<T>;
+}
+
+impl<T: Record, C: Transform<Out = T>> IntoStream<T> for Stream<T, C> {
+    #[track_caller]
+    fn into_stream(self) -> Stream<T> {
+        self.erased()
+    }
+}
+
+impl<T: Record> IntoStream<T> for SourceStream<T> {
+    fn into_stream(self) -> Stream<T> {
+        self.stream
+    }
+}
+
 /// The same methods on the stream of a source, which thereby has no watermarks.
 macro_rules! without_watermarks {
     ($($(#[$doc:meta])* $name:ident<$($param:ident),*>($($arg:ident: $type:ty),*) -> $out:ty where {$($bounds:tt)*})*) => {
@@ -288,15 +312,21 @@ without_watermarks! {
     /// See [`Stream::filter`].
     filter<F>(function: F) -> Stream<T, Filter<Identity<T>, F>>
         where { F: FnMut(&T) -> bool + Clone + Send + 'static }
+    /// See [`Stream::try_filter`].
+    try_filter<F>(function: F) -> Stream<T, TryFilter<Identity<T>, F>>
+        where { F: FnMut(&T) -> Result<bool> + Clone + Send + 'static }
     /// See [`Stream::flat_map`].
     flat_map<I, F>(function: F) -> Stream<I::Item, FlatMap<Identity<T>, F>>
         where { I: IntoIterator<Item: Record> + 'static, F: FnMut(T) -> I + Clone + Send + 'static }
+    /// See [`Stream::try_flat_map`].
+    try_flat_map<I, F>(function: F) -> Stream<I::Item, TryFlatMap<Identity<T>, F>>
+        where { I: IntoIterator<Item: Record> + 'static, F: FnMut(T) -> Result<I> + Clone + Send + 'static }
     /// See [`Stream::inspect`].
     inspect<F>(function: F) -> Stream<T, Inspect<Identity<T>, F>>
         where { F: FnMut(&T) + Clone + Send + 'static }
     /// See [`Stream::union`].
-    union<D>(other: Stream<T, D>) -> Stream<T>
-        where { D: Transform<Out = T> }
+    union<S>(other: S) -> Stream<T>
+        where { S: IntoStream<T> }
     /// See [`Stream::key_by`].
     key_by<K, S>(key: S) -> KeyedStream<T, K, S>
         where { K: Key, S: Fn(&T) -> K + Clone + Send + 'static }

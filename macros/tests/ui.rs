@@ -24,7 +24,7 @@ fn macros_accept_and_refuse() {
         .unwrap();
     }
     let cases = trybuild::TestCases::new();
-    for suite in ["record", "operator", "main"] {
+    for suite in ["record", "operator", "main", "api"] {
         cases.pass(format!("tests/ui/{suite}/pass/*.rs"));
     }
     for suite in ["record", "operator", "main", "api"].iter().filter(|_| is_comparable) {
