@@ -134,3 +134,63 @@ pub(super) fn add_flags(matches: &ArgMatches, sources: &mut Sources) {
 pub(super) fn plan_format(matches: &ArgMatches) -> PlanFormat {
     matches.get_one(FORMAT).copied().unwrap_or(PlanFormat::Text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use flott_cluster::ClusterSettings;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::launch::{NoParams, extract_launch, without_launch};
+
+    /// What a process makes of its sources, all settings in one table.
+    fn settings(sources: &Sources) -> Value {
+        let launch = extract_launch(&sources.settings).unwrap();
+        let cluster: ClusterSettings = crate::settings::extract(&without_launch(&sources.settings)).unwrap();
+        let mut all = serde_json::to_value(cluster).unwrap();
+        let launch = serde_json::to_value(launch).unwrap();
+        all.as_object_mut().unwrap().extend(launch.as_object().unwrap().clone());
+        all
+    }
+
+    #[test]
+    fn every_flag_is_a_key_and_a_variable() {
+        let values = [
+            ("role", "taskmanager"),
+            ("listen", "0.0.0.0:6200"),
+            ("jobmanager", "host:6123"),
+            ("slots", "7"),
+            ("parallelism", "8"),
+            ("checkpoint_dir", "file:///var/lib/job"),
+            ("checkpoint_interval", "9s"),
+            ("again", "true"),
+        ];
+        assert_eq!(values.map(|(id, _)| id), SETTINGS.map(|(id, _, _)| id));
+        let defaults = settings(&Sources::default());
+        for (id, value) in values {
+            let info = JobInfo { name: "job", version: "1", about: "" };
+            let flag = format!("--{}", id.replace('_', "-"));
+            let line = if id == "again" { vec!["job", &flag] } else { vec!["job", &flag, value] };
+            let matches = command::<NoParams>(info).unwrap().try_get_matches_from(line).unwrap();
+            let [mut by_flag, mut by_key, mut by_variable, mut by_set] = [(); 4].map(|()| Sources::default());
+            add_flags(&matches, &mut by_flag);
+            by_key.add_file(Path::new("flott.toml"), &format!("{id} = {}", toml(value))).unwrap();
+            let variable = format!("FLOTT_{}", id.to_ascii_uppercase());
+            by_variable.add_environment(std::iter::once((variable, value.to_owned())));
+            by_set.add_assignment(&format!("{id}={value}")).unwrap();
+            let expected = settings(&by_flag);
+            assert_ne!(expected[id], defaults[id], "{id}");
+            for sources in [by_key, by_variable, by_set] {
+                assert_eq!(settings(&sources), expected, "{id}: {sources:?}");
+            }
+        }
+    }
+
+    /// As a person writes it in a file.
+    fn toml(value: &str) -> String {
+        let is_bare = value == "true" || value.parse::<u32>().is_ok();
+        if is_bare { value.to_owned() } else { format!("{value:?}") }
+    }
+}

@@ -23,4 +23,4 @@ pub use port::free_port;
 pub use processor::assert_quiet;
 pub use said::KeepsWhatWasSaid;
 pub use scene::Scene;
-pub use waiting::{PATIENCE, interrupt, said, wait_for_code, wait_until};
+pub use waiting::{PATIENCE, interrupt, not_tested, said, wait_for_code, wait_until};

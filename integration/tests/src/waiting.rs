@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use flott_cards::process::JobProcess;
 use xtask::{
@@ -10,6 +10,11 @@ use xtask::{
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Says that something could not be tested here. Not by `println!`, which nobody sees of a test that passes.
+pub fn not_tested(what: &str) {
+    std::io::stdout().write_all(format!("not tested: {what}\n").as_bytes()).unwrap();
+}
 
 /// Waits until something is so; `what` says what. Returns how long that took.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {

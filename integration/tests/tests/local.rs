@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use flott_cards::{Answers, Output, process::JobProcess};
-use flott_tests::{Scene, card_alerts, interrupt, said, wait_for_code};
+use flott_cards::{Answers, Comparison, Output, PaymentGenerator, Reference, Rule, process::JobProcess};
+use flott_tests::{Scene, card_alerts, interrupt, not_tested, said, wait_for_code};
 use xtask::clock::pause;
 
 const PAYMENTS: u64 = 2_000_000;
@@ -76,19 +76,42 @@ fn a_local_run_that_stood_still_goes_on() {
     scene.assert_right();
 }
 
+/// The answers that a run has printed. Which output a line belongs to shows in its fields.
+fn printed(local: &JobProcess) -> Answers {
+    let mut answers = Answers::default();
+    for line in local.output().lines() {
+        let added = Output::ALL.iter().any(|&output| answers.add(output, line.as_bytes()).is_ok());
+        assert!(added, "{line}");
+    }
+    answers
+}
+
+#[test]
+fn other_amounts_give_other_alerts() {
+    let payments = || (0..20_000).map(|n| PaymentGenerator::new(7).payment(n));
+    let answers = |rule| Reference::answers_to(rule, payments()).unwrap();
+    let usual = answers(Rule::default()).alerts.len();
+    let scene = Scene::new(1);
+    for (tiny_cents, large_cents) in [(3_000, 50_000), (100, 20_000)] {
+        let (tiny, large) = (tiny_cents.to_string(), large_cents.to_string());
+        let flags = ["--embedded", "--generate", "20000", "--seed", "7"];
+        let mut local =
+            scene.start("local", &[&flags[..], &["--tiny-cents", &tiny, "--large-cents", &large]].concat());
+        wait_for_code(&mut local, 0);
+        let expected = answers(Rule { tiny_cents, large_cents, ..Rule::default() });
+        assert_ne!(expected.alerts.len(), usual, "both parameters matter");
+        let comparison = Comparison::new(&expected, &printed(&local));
+        assert!(comparison.is_equal(), "{tiny_cents} {large_cents}: {comparison}");
+    }
+}
+
 #[test]
 fn without_a_directory_results_go_to_standard_output() {
     let scene = Scene::new(20_000);
     let flags = ["--embedded", "--generate", "20000", "--seed", "7", "--parallelism", "2"];
     let mut local = scene.start("local", &flags);
     wait_for_code(&mut local, 0);
-    // Which output a line belongs to shows in its fields.
-    let mut answers = Answers::default();
-    for line in local.output().lines() {
-        let added = Output::ALL.iter().any(|&output| answers.add(output, line.as_bytes()).is_ok());
-        assert!(added, "{line}");
-    }
-    let comparison = scene.compare_with(&answers);
+    let comparison = scene.compare_with(&printed(&local));
     assert!(comparison.is_equal(), "{comparison}");
     let left: Vec<_> =
         fs::read_dir(scene.directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -369,7 +392,7 @@ fn a_full_disk_fails_checkpoints_and_loses_nothing() {
     let scene = Scene::new(PAYMENTS).with(["--set", "tolerable_failed_checkpoints=1000000"]);
     let checkpoints = scene.checkpoints();
     let Some(_disk) = SmallDisk::mount(&checkpoints, "60m") else {
-        eprintln!("not tested: this user may not mount a small file system");
+        not_tested("a full disk: this user may not mount a small file system");
         return;
     };
     let mut local = scene.local("local");
