@@ -1,14 +1,13 @@
 //! The roles that a process can have.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result, ResultExt, sink::DeliveryGuarantee};
+use flott_core::{Error, ErrorKind, Result, ResultExt, random, sink::DeliveryGuarantee};
 use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
 use flott_runtime::program::JobProgram;
 use tokio::{
@@ -201,8 +200,7 @@ impl TemporaryDirectory {
         if settings.keeps_state() {
             return Ok(None);
         }
-        let random = RandomState::new().hash_one(std::process::id());
-        let path = std::env::temp_dir().join(format!("flott-{}-{random:016x}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("flott-{:016x}", random::number()));
         let context = format!("cannot create {}", path.display());
         std::fs::create_dir_all(&path).or_error(ErrorKind::Settings, context)?;
         settings.checkpoint_dir = path_text(&path)?;

@@ -8,6 +8,7 @@ pub mod id;
 pub mod key_group;
 pub mod operator;
 pub mod panic;
+pub mod random;
 pub mod record;
 pub mod sink;
 pub mod snapshot;

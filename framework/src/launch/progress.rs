@@ -45,7 +45,6 @@ impl ProgressPrinter {
             terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(columns, _)| columns.0.into())
         })
     }
-
 }
 
 impl ProgressListener for ProgressPrinter {

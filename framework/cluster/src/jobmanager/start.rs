@@ -1,12 +1,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
-    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
 };
 
 use flott_control::job::{JobMaster, JobStatus};
-use flott_core::{Clock, Error, ErrorKind, JobIdentity, Result, ResultExt, SystemClock, TaskManagerId, hash};
+use flott_core::{
+    Clock, Error, ErrorKind, JobIdentity, Result, ResultExt, SystemClock, TaskManagerId, hash, random,
+};
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
 use flott_state::storage::{JobRecord, TerminalRecord};
@@ -117,9 +118,12 @@ impl JobManager {
         events: mpsc::Sender<super::event::Event>,
     ) -> Driver {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let seed = RandomState::new().hash_one(record.epoch);
-        let master =
-            JobMaster::new(self.settings.job_settings(), outline(&plan), store::history(&record), seed);
+        let master = JobMaster::new(
+            self.settings.job_settings(),
+            outline(&plan),
+            store::history(&record),
+            random::number(),
+        );
         let uids = plan.graph.operators.iter().map(|node| node.uid.clone()).collect();
         Driver {
             program: Arc::new(program),
@@ -154,8 +158,7 @@ impl JobManager {
 /// A name that no other run has.
 fn new_run() -> String {
     let now = SystemClock.processing_time().0;
-    let random = RandomState::new().hash_one((now, std::process::id()));
-    format!("{now:x}-{random:016x}")
+    format!("{now:x}-{:016x}", random::number())
 }
 
 fn already_ended(terminal: &TerminalRecord) -> JobOutcome {

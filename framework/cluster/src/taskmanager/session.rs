@@ -92,6 +92,10 @@ impl Session {
         end
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "when to give the JobManager up, in the time of the timer that wakes"
+    )]
     async fn serve(mut self, mut events: mpsc::Receiver<Event>, stop: &mut StopRequests) -> SessionEnd {
         let settings = &self.job.settings;
         let (silence_max, period) = (settings.heartbeat_timeout, settings.heartbeat_interval);

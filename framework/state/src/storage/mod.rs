@@ -14,13 +14,9 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    path::Path as FilePath,
-    sync::Arc,
-};
+use std::{path::Path as FilePath, sync::Arc};
 
-use flott_core::{Error, ErrorKind, Result, ResultExt};
+use flott_core::{Error, ErrorKind, Result, ResultExt, random};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
 
 pub use checkpoint::CheckpointDirectory;
@@ -93,8 +89,7 @@ impl CheckpointStorage {
 
     async fn probe(&self) -> Result<()> {
         // Processes of several machines may have one id: in containers it is usually 1.
-        let random = RandomState::new().hash_one(std::process::id());
-        let path = Path::from(format!("probe-{random:016x}"));
+        let path = Path::from(format!("probe-{:016x}", random::number()));
         self.store.put(&path, PutPayload::from_static(b"flott")).await?;
         self.store.delete(&path).await?;
         Ok(())

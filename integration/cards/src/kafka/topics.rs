@@ -34,6 +34,7 @@ impl Topics {
 
     /// Topics under a prefix that nobody else uses: it begins with `name`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a name, nothing is decided by it")]
     pub fn unique(bootstrap: impl Into<String>, name: &str) -> Self {
         let random = RandomState::new().hash_one(std::process::id());
         Self::new(bootstrap, format!("{name}-{random:016x}-"))

@@ -204,6 +204,7 @@ pub(super) fn answers(port: u16) -> bool {
 }
 
 /// 16 random bytes in Kafka's spelling: 22 characters of base64, of which the last carries two bits only.
+#[expect(clippy::disallowed_methods, reason = "a name, nothing is decided by it")]
 fn cluster_id() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());
