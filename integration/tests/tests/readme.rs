@@ -8,9 +8,7 @@ use std::{
     process::Command,
 };
 
-fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
-}
+use xtask::cache::checkout;
 
 /// The one block of the README in this language.
 fn block(language: &str) -> String {
