@@ -35,7 +35,7 @@ pub struct ClusterSettings {
     /// At least so long between the end of one checkpoint and the start of the next.
     #[serde(with = "duration")]
     pub checkpoint_min_pause: Duration,
-    /// A checkpoint that takes longer has failed.
+    /// A checkpoint that takes longer has failed. The transactions of a sink may leave it less time.
     #[serde(with = "duration")]
     pub checkpoint_timeout: Duration,
     /// So many checkpoints in a row may fail; one more restarts the job.

@@ -120,7 +120,8 @@ impl<T: Record> KafkaSink<T> {
     }
 
     /// After how long brokers abort a transaction; bounds how long all JobManagers may be away without loss. The
-    /// longest that brokers allow unless told otherwise, and at most 15 minutes.
+    /// longest that brokers allow unless told otherwise, and at most 15 minutes. It must be longer than two checkpoint
+    /// intervals, and a checkpoint fails when it takes about half as long.
     #[must_use]
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.settings.transaction_timeout = Some(timeout);
