@@ -12,7 +12,10 @@ use super::LaunchSettings;
 const SETTINGS: [(&str, &str); 19] = [
     ("log", "What is logged to stderr: warn, info, flott_cluster=debug …"),
     ("checkpoint_min_pause", "At least so long between two checkpoints"),
-    ("checkpoint_timeout", "A checkpoint that takes longer has failed; transactions of a sink may leave less"),
+    (
+        "checkpoint_timeout",
+        "A checkpoint that takes longer has failed; transactions of a sink may leave less",
+    ),
     ("tolerable_failed_checkpoints", "So many in a row may fail; one more restarts the job"),
     ("retained_checkpoints", "So many completed checkpoints are kept"),
     ("heartbeat_interval", "How often JobManager and TaskManagers say that they live"),

@@ -330,6 +330,33 @@ fn partitions_added_while_it_runs_are_read_from_their_beginning() {
 }
 
 #[test]
+fn a_sink_that_is_no_longer_exactly_once_does_not_forget_what_it_has_not_committed() {
+    let Some(bootstrap) = shared_broker() else { return };
+    let stage = Stage::new(bootstrap, "changed");
+    let (from, to) = (stage.topics.payments(), stage.topics.output(Output::Totals));
+    let checkpoints = format!("file://{}", stage.directory.path().join("checkpoints").display());
+    send(bootstrap, &from, 0, &["a"]);
+    let start = |name: &str, more: &[&str]| {
+        let fixed = ["--brokers", bootstrap, "--from", &from, "--to", &to, "--checkpoint-dir", &checkpoints];
+        let binary = Path::new(env!("CARGO_BIN_EXE_kafka_copy"));
+        let flags: Vec<_> = fixed.iter().chain(more).copied().collect();
+        JobProcess::start(binary, stage.directory.path(), name, flags).unwrap()
+    };
+    let prefix = stage.topics.prefix();
+    let mut job = start("exactly-once", &["--transactions", prefix, "--checkpoint-interval", "5s"]);
+    wait_until("the line is copied", || values(bootstrap, &to) == ["a"]);
+    // The newest checkpoint is the one that lists this line: nobody tells it that the line is committed.
+    job.kill9();
+    let text = wait_for_code(&mut start("changed", &[]), 4);
+    assert!(text.contains("sink copies") && text.contains("accept_lost_output"), "{text}");
+    let mut job = start("accepted", &["--set", "accept_lost_output=true"]);
+    send(bootstrap, &from, 0, &["b"]);
+    wait_until("the next line is copied", || values(bootstrap, &to) == ["a", "b"]);
+    job.terminate().unwrap();
+    wait_for_code(&mut job, 143);
+}
+
+#[test]
 fn logins_over_tls_work_and_who_lacks_rights_is_told_which() {
     let Some(libraries) = libraries() else { return };
     let directory = KeepsWhatWasSaid::new();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use flott_control::Failure;
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
-    sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
+    sink::{ACCEPT_LOST_OUTPUT, COMMITTABLES_STATE, SettleReport, SettleRequest},
 };
 use flott_runtime::program::{JobProgram, OperatorFactory};
 use flott_state::storage::Manifest;
@@ -104,7 +104,8 @@ impl Settling {
         let committables =
             manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE));
         let Some(mut settler) = factory.settler()? else {
-            return if committables.is_empty() { Ok(None) } else { Err(nobody_settles(uid)) };
+            let may_go_on = committables.is_empty() || self.settings.accept_lost_output;
+            return if may_go_on { Ok(None) } else { Err(nobody_settles(uid)) };
         };
         let request = SettleRequest {
             uid: uid.clone(),
@@ -124,9 +125,9 @@ impl Settling {
 /// The sink wrote the checkpoint in another way than it would now.
 fn nobody_settles(uid: &OperatorUid) -> Error {
     let text = format!(
-        "sink {uid}: the checkpoint lists output of it that is not committed yet, and as it is now it cannot commit it. Start \
-         the job once more as it was and stop it with SIGTERM: then everything is committed; or give the sink another uid \
-         to lose that output"
+        "sink {uid}: the checkpoint lists output of it that may not be committed yet, and as the sink is declared now it \
+         cannot commit it. Start the job once more as it was and stop it with SIGTERM, so that everything is committed; \
+         then go on with --set {ACCEPT_LOST_OUTPUT}=true"
     );
     Error::new(ErrorKind::State, text)
 }

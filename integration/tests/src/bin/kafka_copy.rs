@@ -21,9 +21,9 @@ struct Params {
     #[arg(long, default_value = "copies")]
     sink: String,
 
-    /// Prefix of transactional ids
+    /// Prefix of transactional ids; without one the sink is not exactly-once
     #[arg(long)]
-    transactions: String,
+    transactions: Option<String>,
 
     /// Properties of librdkafka, as key=value
     #[arg(long)]
@@ -34,7 +34,7 @@ struct Params {
     bounded: bool,
 }
 
-/// Copies a topic exactly once, and looks for new partitions all the time.
+/// Copies a topic, exactly once if wanted, and looks for new partitions all the time.
 #[flott::main]
 fn main(job: &mut Job, params: Params) -> Result<()> {
     let properties: Vec<_> = params.property.iter().filter_map(|property| property.split_once('=')).collect();
@@ -44,9 +44,10 @@ fn main(job: &mut Job, params: Params) -> Result<()> {
     if params.bounded {
         source = source.bounded(BoundedAt::Latest);
     }
-    let sink = KafkaSink::utf8(&params.brokers, &params.to)
-        .properties(properties.iter().copied())
-        .exactly_once(params.transactions);
+    let mut sink = KafkaSink::utf8(&params.brokers, &params.to).properties(properties.iter().copied());
+    if let Some(prefix) = params.transactions {
+        sink = sink.exactly_once(prefix);
+    }
     job.source("lines", source).sink(&params.sink, sink);
     Ok(())
 }
