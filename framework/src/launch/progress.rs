@@ -128,7 +128,7 @@ fn block(progress: &JobProgress) -> String {
     for operator in &progress.operators {
         let _ = write!(
             out,
-            "  {:<32} in {:>12} {:>10}/s  out {:>12} {:>10}/s",
+            "  {:<24} in {:>11} {:>7}/s  out {:>11} {:>7}/s",
             operator.uid.as_str(),
             operator.counters.records_in,
             rate(operator.rate_in),
