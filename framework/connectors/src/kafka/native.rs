@@ -18,10 +18,10 @@ use rdkafka::{
         RD_KAFKA_MSG_F_COPY, RD_KAFKA_MSG_F_PARTITION, rd_kafka_consume_batch_queue,
         rd_kafka_consume_start_queue, rd_kafka_consume_stop, rd_kafka_consumer_group_metadata_destroy,
         rd_kafka_consumer_group_metadata_new, rd_kafka_error_code, rd_kafka_error_destroy,
-        rd_kafka_error_string, rd_kafka_header_get_all, rd_kafka_last_error, rd_kafka_message_destroy,
-        rd_kafka_message_errstr, rd_kafka_message_headers, rd_kafka_message_t, rd_kafka_message_timestamp,
-        rd_kafka_produce_batch, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_t,
-        rd_kafka_resp_err_t, rd_kafka_send_offsets_to_transaction, rd_kafka_timestamp_type_t,
+        rd_kafka_error_string, rd_kafka_flush, rd_kafka_header_get_all, rd_kafka_last_error,
+        rd_kafka_message_destroy, rd_kafka_message_errstr, rd_kafka_message_headers, rd_kafka_message_t,
+        rd_kafka_message_timestamp, rd_kafka_produce_batch, rd_kafka_queue_destroy, rd_kafka_queue_new,
+        rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_send_offsets_to_transaction, rd_kafka_timestamp_type_t,
         rd_kafka_topic_destroy, rd_kafka_topic_new, rd_kafka_topic_t,
     },
     consumer::{BaseConsumer, Consumer},
@@ -314,6 +314,16 @@ impl<C: ProducerContext + 'static> BatchProducer<C> {
             count: first.unwrap_or(messages.len()),
             refusal: first.map(|index| RDKafkaErrorCode::from(messages[index].err)),
         }
+    }
+
+    /// Has sent what was produced, whatever `linger.ms` says. Waits until all of it is reported and the reports are served by
+    /// another thread, at most for `patience`; returns whether that is so.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        let timeout_ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // rdkafka's own call does not pass the time on: librdkafka would not notice it.
+        // SAFETY: the client outlives the call.
+        let code = unsafe { rd_kafka_flush(self.client().client().native_ptr(), timeout_ms) };
+        code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
     }
 
     /// Commits `offset` of partition 0 of `topic` for `group` inside the open transaction. Blocks.

@@ -285,9 +285,13 @@ fn lost_output_is_reported_by_checkpoint_partition_and_count() {
     run.write(numbered("a", 25));
     let listed = run.precommit(1);
     drop(run);
-    // A newcomer takes the ids over before anybody settles, as the broker does when a transaction times out.
+    // A newcomer takes the ids over before anybody settles, as the broker does when a transaction times out: three
+    // transactions use all the ids that a writer starts with, of which the lost output is in any one.
     let mut intruder = WriterRun::new(&sink, 0);
-    intruder.write(numbered("x", 1));
+    for checkpoint in 1..=3 {
+        intruder.write(numbered("x", 1));
+        intruder.precommit(checkpoint);
+    }
     drop(intruder);
     let error = settle(&sink, Some(1), listed, &[0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutputLost);

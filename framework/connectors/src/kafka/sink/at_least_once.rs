@@ -30,7 +30,7 @@ pub(super) struct AtLeastOnceWriter<T> {
 
 impl<T: Record> AtLeastOnceWriter<T> {
     pub(super) fn new(settings: &SinkSettings, serializer: Serializer<T>) -> Result<Self> {
-        let lane = Lane::new(&settings.idempotent_config()?, &settings.topic)?;
+        let lane = Lane::new(settings, &settings.idempotent_config()?)?;
         Ok(Self {
             serializer,
             outbox: Outbox::default(),
@@ -53,7 +53,7 @@ impl<T: Record> AtLeastOnceWriter<T> {
             }
             self.flush = None;
         }
-        self.lane.as_ref().expect("is taken by drop alone").send(&mut self.outbox)?;
+        self.lane.as_ref().expect("is taken by drop alone").send(&mut self.outbox, false)?;
         self.lane().poll()
     }
 }

@@ -12,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Checks topic, permissions and time limits.
 pub(super) fn check(settings: &SinkSettings, checkpoint_interval: Duration) -> Result<()> {
+    settings.linger()?;
     let is_transactional = settings.prefix.is_some();
     if is_transactional {
         settings.transactional_config("check", Duration::from_secs(60))?;

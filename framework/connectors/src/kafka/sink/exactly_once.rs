@@ -167,7 +167,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
         let Some(slot) = self.open()? else { return Ok(()) };
         let lane = self.lane(slot)?;
         lane.begin()?;
-        lane.send(&mut self.outbox)?;
+        lane.send(&mut self.outbox, false)?;
         lane.poll()
     }
 

@@ -17,7 +17,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::outbox::Outbox;
+use super::{dispatcher::Dispatcher, outbox::Outbox, settings::SinkSettings};
 use crate::kafka::{
     failure::{code_failure, failure},
     native::BatchProducer,
@@ -25,6 +25,8 @@ use crate::kafka::{
     trouble,
 };
 
+/// What a request takes beside its records, at most: topic and transactional id are names of at most 249 bytes and a few more.
+const REQUEST_OVERHEAD: usize = 1024;
 /// Records that are given to librdkafka in one call.
 const BATCH_RECORDS: usize = 4096;
 /// How long a draining thread sleeps between two looks at what was delivered. It does not sleep in rdkafka: that takes
@@ -36,13 +38,15 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Lane {
-    producer: BatchProducer<Deliveries>,
+    producer: Arc<BatchProducer<Deliveries>>,
+    dispatcher: Dispatcher,
     topic: Arc<str>,
     tally: Arc<Mutex<Tally>>,
     is_in_transaction: AtomicBool,
-    is_abandoned: AtomicBool,
-    /// What fits into one request.
+    is_abandoned: Arc<AtomicBool>,
     request: RequestLimits,
+    /// How long records wait for others.
+    linger: Duration,
 }
 
 /// What delivery reports have told since the transaction began.
@@ -63,19 +67,23 @@ struct PartitionTally {
 }
 
 impl Lane {
-    pub(super) fn new(config: &ClientConfig, topic: &Arc<str>) -> Result<Self> {
+    pub(super) fn new(settings: &SinkSettings, config: &ClientConfig) -> Result<Self> {
+        let topic = &settings.topic;
         let tally = Arc::<Mutex<Tally>>::default();
         let context = Deliveries { topic: Arc::clone(topic), tally: Arc::clone(&tally) };
         let producer = config.create_with_context::<_, BaseProducer<_>>(context);
         let producer = producer.map_err(|error| failure(format!("Kafka topic {topic}"), &error))?;
-        let producer = BatchProducer::new(producer, topic)?;
+        let producer = Arc::new(BatchProducer::new(producer, topic)?);
+        let is_abandoned = Arc::<AtomicBool>::default();
         Ok(Self {
+            dispatcher: Dispatcher::new(&producer, &is_abandoned)?,
             producer,
             topic: Arc::clone(topic),
             tally,
             is_in_transaction: AtomicBool::new(false),
-            is_abandoned: AtomicBool::new(false),
+            is_abandoned,
             request: RequestLimits::of(config),
+            linger: settings.linger()?,
         })
     }
 
@@ -111,17 +119,29 @@ impl Lane {
         self.is_abandoned.store(true, Ordering::Release);
     }
 
-    /// Gives records to the producer: what fits into one request, when it has delivered what it was given before.
-    ///
-    /// An idempotent producer has one request per partition under way. While a partition has more to send, librdkafka's
-    /// thread does not wait for the answer but looks again and again (`rd_kafka_toppar_producer_serve` sets the time of its
-    /// next look before it finds that nothing may be sent): a core is busy as long as the broker takes, and for good when
-    /// it is away. So there is never more, and what comes meanwhile makes the next request larger.
-    pub(super) fn send(&self, outbox: &mut Outbox) -> Result<()> {
-        if outbox.is_empty() || self.client().in_flight_count() > 0 {
+    /// Sends what fits into one request, when all that was sent before is delivered: see [`Dispatcher`]. What comes
+    /// meanwhile makes the next request larger. Unless this is the last for now, records wait for others, as `linger.ms`
+    /// says.
+    pub(super) fn send(&self, outbox: &mut Outbox, is_last: bool) -> Result<()> {
+        if outbox.is_empty() {
             return Ok(());
         }
-        let mut room = self.request.records(outbox.record_bytes());
+        let now = SystemClock.now();
+        let waiting = now.since(*outbox.waiting_since.get_or_insert(now));
+        if self.is_under_way() || !(is_last || waiting >= self.linger || self.request.is_filled_by(outbox)) {
+            return Ok(());
+        }
+        self.give(outbox)?;
+        self.dispatcher.dispatch()
+    }
+
+    /// Whether records that the producer was given are not reported yet.
+    fn is_under_way(&self) -> bool {
+        self.dispatcher.is_busy() || self.client().in_flight_count() > 0
+    }
+
+    fn give(&self, outbox: &mut Outbox) -> Result<()> {
+        let mut room = outbox.fitting(self.request.records_max, self.request.bytes_max);
         while room > 0
             && let Some(entry) = outbox.first()
         {
@@ -182,8 +202,8 @@ impl Lane {
     /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
     pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
         loop {
-            self.send(outbox)?;
-            if outbox.is_empty() && self.client().in_flight_count() == 0 {
+            self.send(outbox, true)?;
+            if outbox.is_empty() && !self.is_under_way() {
                 return self.check();
             }
             self.poll()?;
@@ -223,6 +243,12 @@ impl Lane {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
 /// Waits as long as something changes.
 #[derive(Debug, Default)]
 struct Patience {
@@ -249,17 +275,17 @@ struct RequestLimits {
 }
 
 impl RequestLimits {
-    fn of(config: &ClientConfig) -> Self {
-        let setting = |name, default| config.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-        Self {
-            records_max: setting("batch.num.messages", 10_000),
-            bytes_max: setting("batch.size", 1_000_000),
-        }
+    fn is_filled_by(&self, outbox: &Outbox) -> bool {
+        outbox.len() >= self.records_max || outbox.bytes() >= self.bytes_max
     }
 
-    /// How many records of this size fit: at least one, however large.
-    fn records(&self, record_bytes: usize) -> usize {
-        self.records_max.min(self.bytes_max / record_bytes.max(1)).max(1)
+    fn of(config: &ClientConfig) -> Self {
+        let setting = |name, default| config.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let bytes_max = setting("batch.size", 1_000_000).min(setting("message.max.bytes", 1_000_000));
+        Self {
+            records_max: setting("batch.num.messages", 10_000),
+            bytes_max: bytes_max.saturating_sub(REQUEST_OVERHEAD),
+        }
     }
 }
 
@@ -341,12 +367,12 @@ mod tests {
             for (name, value) in pairs {
                 config.set(*name, *value);
             }
-            RequestLimits::of(&config)
+            let limits = RequestLimits::of(&config);
+            (limits.records_max, limits.bytes_max)
         };
-        assert_eq!(limits(&[]).records(90), 10_000);
-        assert_eq!(limits(&[]).records(1_000), 1_000);
-        let small = limits(&[("batch.num.messages", "500"), ("batch.size", "20000")]);
-        assert_eq!((small.records(10), small.records(100), small.records(50_000)), (500, 200, 1));
+        assert_eq!(limits(&[]), (10_000, 1_000_000 - REQUEST_OVERHEAD));
+        let small = [("batch.num.messages", "500"), ("batch.size", "20000"), ("message.max.bytes", "30000")];
+        assert_eq!(limits(&small), (500, 20_000 - REQUEST_OVERHEAD));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod at_least_once;
 mod check;
 mod committer;
+mod dispatcher;
 mod exactly_once;
 mod flush;
 mod kafka_sink;

@@ -2,7 +2,14 @@
 
 use std::ops::Range;
 
+use flott_core::MonotonicTime;
+
 use crate::kafka::native::Outgoing;
+
+/// What the fields of a record take beside key, value and headers, at most: librdkafka reckons with it, too.
+const RECORD_OVERHEAD: usize = 36;
+/// The same of a header: two lengths.
+const HEADER_OVERHEAD: usize = 10;
 
 /// Encoded records, one after the other in one buffer.
 #[derive(Debug, Default)]
@@ -12,6 +19,8 @@ pub(super) struct Outbox {
     pub(super) headers: Vec<Header>,
     /// Entries that the producer has taken.
     sent: usize,
+    /// When its lane first saw that there was something to send.
+    pub(super) waiting_since: Option<MonotonicTime>,
 }
 
 /// Where a part of a record is.
@@ -19,6 +28,12 @@ pub(super) struct Outbox {
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
+}
+
+impl Span {
+    fn len(self) -> usize {
+        self.end - self.start
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,13 +63,31 @@ impl Outbox {
         self.sent == self.entries.len()
     }
 
+    /// Entries that wait.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.sent
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Size of a record, on average.
-    pub(super) fn record_bytes(&self) -> usize {
-        self.bytes.len() / self.entries.len().max(1)
+    /// How many of the next entries a request takes that has room for so many bytes: at least one, however large.
+    pub(super) fn fitting(&self, records_max: usize, bytes_max: usize) -> usize {
+        let next = self.entries[self.sent..].iter().take(records_max);
+        let sizes = next.scan(0, |sum, entry| {
+            *sum += self.request_bytes(entry);
+            Some(*sum)
+        });
+        sizes.take_while(|&sum| sum <= bytes_max).count().max(1)
+    }
+
+    /// What an entry takes of a request, at most.
+    fn request_bytes(&self, entry: &Entry) -> usize {
+        let parts = [entry.key, entry.value].into_iter().flatten();
+        let headers = self.headers[entry.headers.clone()].iter();
+        let headers = headers.map(|header| HEADER_OVERHEAD + header.name.len() + header.value.len());
+        RECORD_OVERHEAD + parts.map(Span::len).sum::<usize>() + headers.sum::<usize>()
     }
 
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Span {
@@ -90,6 +123,7 @@ impl Outbox {
             self.entries.clear();
             self.headers.clear();
             self.sent = 0;
+            self.waiting_since = None;
         }
     }
 }
@@ -123,5 +157,26 @@ mod tests {
         assert_eq!(keys(&outbox), [3]);
         outbox.advance(1);
         assert!(outbox.is_empty() && outbox.bytes() == 0);
+    }
+
+    #[test]
+    fn a_request_takes_as_many_as_fit_and_at_least_one() {
+        let mut outbox = Outbox::default();
+        for value in ["", "four", "a longer one"] {
+            let mut record = KafkaRecordBuilder::new(&mut outbox);
+            record.key("k").value(value);
+            record.finish();
+        }
+        let mut record = KafkaRecordBuilder::new(&mut outbox);
+        record.header("name", "value");
+        record.finish();
+        let ends = [37, 78, 127, 182];
+        for (index, end) in ends.into_iter().enumerate() {
+            assert_eq!(outbox.fitting(10, end), index + 1);
+            assert_eq!(outbox.fitting(10, end - 1), index.max(1));
+        }
+        assert_eq!(outbox.fitting(2, 1000), 2);
+        outbox.advance(2);
+        assert_eq!(outbox.fitting(10, 1000), 2);
     }
 }

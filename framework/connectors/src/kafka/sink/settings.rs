@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flott_core::{JobIdentity, Result};
+use flott_core::{Error, ErrorKind, JobIdentity, Result};
 use rdkafka::ClientConfig;
 
 use crate::kafka::{
@@ -23,8 +23,7 @@ pub(super) struct SinkSettings {
 }
 
 /// At most 32 MiB wait in a producer. Keys go to the same partitions as with Kafka's own clients.
-const DEFAULTS: [(&str, &str); 7] = [
-    ("linger.ms", "5"),
+const DEFAULTS: [(&str, &str); 6] = [
     ("queue.buffering.max.kbytes", "32768"),
     ("queue.buffering.max.messages", "200000"),
     ("partitioner", "murmur2_random"),
@@ -33,7 +32,12 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("allow.auto.create.topics", "false"),
 ];
 
-const RESERVED: [Reserved; 6] = [
+/// librdkafka's own: longer than it takes to give it a request's worth of records.
+const LINGER: (&str, &str) = ("linger.ms", "1000");
+const LINGER_DEFAULT: Duration = Duration::from_millis(5);
+
+const RESERVED: [Reserved; 7] = [
+    ("queue.buffering.max.ms", "use linger.ms"),
     ("transactional.id", "use `.exactly_once(…)`"),
     ("transaction.timeout.ms", "use `.transaction_timeout(…)`"),
     ("enable.idempotence", "the sink needs it"),
@@ -62,10 +66,20 @@ impl SinkSettings {
         self.transaction_timeout.unwrap_or(longest)
     }
 
+    /// How long records wait for others: Kafka's `linger.ms`.
+    pub(super) fn linger(&self) -> Result<Duration> {
+        let Some(text) = self.properties.given().get("linger.ms") else { return Ok(LINGER_DEFAULT) };
+        let seconds = text.parse().ok().map(|millis: f64| millis / 1000.0);
+        seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| {
+            let text = format!("{}: linger.ms is {text:?}; set it to a number of milliseconds", self.what());
+            Error::new(ErrorKind::Settings, text)
+        })
+    }
+
     pub(super) fn idempotent_config(&self) -> Result<ClientConfig> {
         self.properties.client_config(
             &DEFAULTS,
-            &[("enable.idempotence", "true"), ("acks", "all")],
+            &[("enable.idempotence", "true"), ("acks", "all"), LINGER],
             &RESERVED,
         )
     }
@@ -77,6 +91,7 @@ impl SinkSettings {
             ("acks", "all"),
             ("transactional.id", id),
             ("transaction.timeout.ms", &timeout_ms),
+            LINGER,
         ];
         self.properties.client_config(&DEFAULTS, &fixed, &RESERVED)
     }

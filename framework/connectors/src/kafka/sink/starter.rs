@@ -107,7 +107,7 @@ impl Shared {
     fn start(&self, slot: SlotIndex) -> Result<Lane> {
         let id = self.id(slot);
         let config = self.settings.transactional_config(&id, self.timeout()?)?;
-        let lane = Lane::new(&config, &self.settings.topic)?;
+        let lane = Lane::new(&self.settings, &config)?;
         let started = SystemClock.now();
         loop {
             let Err(error) = lane.client().init_transactions(INIT_TIMEOUT) else { return Ok(lane) };
