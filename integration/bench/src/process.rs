@@ -86,16 +86,17 @@ pub(crate) fn isolate() {
         let mut set = CpuSet::new();
         (0..cores).for_each(|core| set.set(core));
         let _ = sched_setaffinity(None, &set);
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        let _ = setsid();
-        put_ahead("self");
+        isolate_session();
     }
 }
 
-/// Puts the session of a process ahead of all others: it gets nine tenths of a core that others want too. More than that,
-/// and a busy loop would take the machine away from whoever wants to stop it.
-pub(crate) fn put_ahead(process: &str) {
-    let _ = fs::write(format!("/proc/{process}/autogroup"), "-10");
+/// Begins a session, which ends with our parent, and puts it ahead of all others: it gets nine tenths of a core that others
+/// want too. More than that, and a busy loop would take the machine away from whoever wants to stop it.
+pub(crate) fn isolate_session() {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if setsid().is_ok() {
+        let _ = fs::write("/proc/self/autogroup", "-10");
+    }
 }
 
 /// The most memory that a process had resident; `self` or a process id.

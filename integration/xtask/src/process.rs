@@ -40,18 +40,25 @@ pub fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// A command in a session of its own: Ctrl-C and the end of our terminal do not reach it. Its process id is that of
-/// the spawned child.
-pub fn in_own_session(program: &str) -> Command {
+/// A command that Ctrl-C does not reach. Its process id is that of the spawned child.
+///
+/// It stays in our session, unlike [`in_own_session`]: Linux shares the processor out between sessions (autogroup), and
+/// 6.18 was seen to give one nothing at all for minutes while another one had more to do than there were cores.
+pub fn in_own_group(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0);
+    command
+}
+
+/// A command that neither Ctrl-C nor the end of our terminal reaches. Its process id is that of the spawned child.
+pub(crate) fn in_own_session(program: &str) -> Command {
     // `setsid` executes the program in place unless it leads a process group, which a fresh child never does.
     if find("setsid").is_some() {
         let mut command = Command::new("setsid");
         command.arg(program);
         command
     } else {
-        let mut command = Command::new(program);
-        command.process_group(0);
-        command
+        in_own_group(program)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use xtask::{
     clock::{Stopwatch, pause},
-    process::{Signal, in_own_session, signal},
+    process::{Signal, in_own_group, signal},
 };
 
 use crate::error::{Error, Result, Trying};
@@ -234,7 +234,7 @@ impl Drop for JobProcess {
 
 /// A process that waits for the end of our pipe, which comes with our own end, and then kills the process `id`.
 fn guard(id: u32) -> Result<Child> {
-    let mut guard = in_own_session("sh");
+    let mut guard = in_own_group("sh");
     guard.args(["-c", "read -r _; kill -9 \"$1\"", "flott-job-guard"]).arg(id.to_string());
     guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     guard.spawn().trying(|| "cannot run sh".to_owned())

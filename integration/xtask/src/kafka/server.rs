@@ -64,8 +64,11 @@ impl Server {
         }
 
         let log_start = log.metadata().trying(|| format!("cannot read {}", log_path.display()))?.len();
-        let mut java =
-            libraries.java(process::in_own_session("java"), &["-Xmx512m", "-XX:+UseSerialGC", &logging]);
+        let java = match guarded {
+            Guarded::No => process::in_own_session("java"),
+            Guarded::Kill | Guarded::KillAndRemove => process::in_own_group("java"),
+        };
+        let mut java = libraries.java(java, &["-Xmx512m", "-XX:+UseSerialGC", &logging]);
         java.arg("kafka.Kafka").arg(&properties).stdout(to_log()?).stderr(to_log()?);
         let java = java.spawn().trying(|| "cannot run java".to_owned())?;
         let mut server = Self { java, guard: None, log_start };
@@ -150,7 +153,7 @@ impl Server {
 /// Waits for the end of our pipe, which comes with our own end, be it by SIGKILL or by a test runner that never drops
 /// its statics; then kills the broker.
 fn guard(id: u32, remove: Option<&Path>) -> Result<Child> {
-    let mut guard = process::in_own_session("sh");
+    let mut guard = process::in_own_group("sh");
     guard.args(["-c", GUARD, "flott-kafka-guard"]).arg(id.to_string());
     if let Some(directory) = remove {
         guard.arg(directory);
