@@ -95,6 +95,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_linger_that_is_no_time_is_refused_without_asking_anyone() {
+        for (text, linger) in
+            [("12.5", Some(12_500)), ("0", Some(0)), ("-1", None), ("soon", None), ("NaN", None)]
+        {
+            let mut settings = SinkSettings::new("127.0.0.1:1", "t");
+            settings.properties.set("linger.ms", text);
+            assert_eq!(settings.linger().ok(), linger.map(Duration::from_micros));
+            if linger.is_none() {
+                let error = check(&settings, Duration::from_secs(1)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Settings);
+                assert!(error.to_string().contains("linger.ms"), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_timeout_below_two_intervals_is_refused_without_asking_anyone() {
         let mut settings = SinkSettings::new("127.0.0.1:1", "t");
         settings.prefix = Some("p".into());
