@@ -435,7 +435,8 @@ fn logins_over_tls_work_and_who_lacks_rights_is_told_which() {
 #[test]
 fn while_the_broker_is_frozen_no_core_is_busy_and_then_nothing_is_lost() {
     const MANY: u64 = 2 * PAYMENTS;
-    const SHARE: f64 = 0.1;
+    // Two slots that look for work every millisecond take half of that on a slow machine; a busy loop, most of a core.
+    const SHARE: f64 = 0.2;
     let window = Duration::from_secs(3);
     let Some(libraries) = libraries() else { return };
     let broker = KafkaBroker::start_temporary(libraries).unwrap();

@@ -29,9 +29,10 @@ use crate::kafka::{
 const REQUEST_OVERHEAD: usize = 1024;
 /// Records that are given to librdkafka in one call.
 const BATCH_RECORDS: usize = 4096;
-/// How long a draining thread sleeps between two looks at what was delivered. It does not sleep in rdkafka: that takes
-/// whole milliseconds only and spins for the rest, on a core that the broker may need.
-const DRAIN_PAUSE: Duration = Duration::from_millis(1);
+/// How long a draining thread sleeps between two looks at what was delivered, at first and when nothing has been for a
+/// while. It does not sleep in rdkafka: that takes whole milliseconds only and spins for the rest, on a core that the
+/// broker may need.
+const DRAIN_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
 
 /// How long records may be under way without any delivery. A producer that was told of no broker at all asks none of them ever again,
 /// also when all are back; a new one, after a restart of the task, finds them.
@@ -201,13 +202,17 @@ impl Lane {
 
     /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
     pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
+        let (shortest, longest) = DRAIN_PAUSE;
+        let (mut pause, mut delivered) = (shortest, 0);
         loop {
             self.send(outbox, true)?;
             if outbox.is_empty() && !self.is_under_way() {
                 return self.check();
             }
             self.poll()?;
-            std::thread::park_timeout(DRAIN_PAUSE);
+            let before = std::mem::replace(&mut delivered, self.tally().delivered);
+            pause = if before == delivered { longest.min(pause * 2) } else { shortest };
+            std::thread::park_timeout(pause);
         }
     }
 
