@@ -150,6 +150,15 @@ fn control_c_twice_ends_at_once_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_finished_local_run_says_so_and_complains_of_nothing() {
+    let scene = Scene::new(1000);
+    wait_for_code(&mut scene.local("first"), 0);
+    let text = wait_for_code(&mut scene.local("second"), 0);
+    assert!(text.contains("had already finished; nothing was run. --again runs it again"), "{text}");
+    assert!(!text.contains("error"), "{text}");
+}
+
+#[test]
 fn a_killed_local_run_resumes() {
     let scene = Scene::new(PAYMENTS);
     let mut first = scene.local("first");

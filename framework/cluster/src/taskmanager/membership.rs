@@ -124,7 +124,9 @@ pub(crate) async fn serve_pipe(
     };
     match register(&member, pipe, exchange).await {
         Ok(registration) => outcome(Session::run(member, registration, &mut stop).await),
-        Err(NotRegistered::Refused(error) | NotRegistered::Lost(error)) => TaskManagerOutcome::Failed(error),
+        Err(NotRegistered::Refused(error)) => TaskManagerOutcome::Failed(error),
+        // Such as one that finds that the job has finished before.
+        Err(NotRegistered::Lost(error)) => outcome(SessionEnd::JobManagerGone(error.to_string())),
     }
 }
 
