@@ -14,6 +14,7 @@ pub mod forward;
 pub mod job;
 pub mod kafka;
 pub mod process;
+pub mod processor;
 pub mod setup;
 pub mod suite;
 

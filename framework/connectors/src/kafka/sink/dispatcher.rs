@@ -71,19 +71,17 @@ fn work<C: ProducerContext + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use flott_core::{Clock, SystemClock};
     use rdkafka::{
         mocking::MockCluster,
         producer::{BaseProducer, DefaultProducerContext, Producer},
     };
+    use xtask::processor::{TICKS_PER_SECOND, thread_ticks};
 
     use super::*;
     use crate::kafka::{native::Outgoing, sink::settings::SinkSettings};
 
     const ROUND_TRIP: Duration = Duration::from_secs(1);
-    const TICKS_PER_SECOND: u64 = 100;
 
     type Records = BatchProducer<DefaultProducerContext>;
 
@@ -100,16 +98,11 @@ mod tests {
         }
     }
 
-    /// Processor time of librdkafka's threads for brokers, in ticks.
-    fn ticks_of_broker_threads() -> u64 {
-        let threads = fs::read_dir("/proc/self/task").unwrap();
-        let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
-        let ticks = |stat: String| {
-            let (name, fields) = stat.rsplit_once(") ").unwrap();
-            let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
-            if name.contains("rdk:broker") { ticks.sum() } else { 0 }
-        };
-        stats.map(ticks).sum()
+    /// Processor time of librdkafka's threads for brokers, in seconds.
+    fn seconds_of_broker_threads() -> f64 {
+        let threads = thread_ticks(std::process::id());
+        let brokers = threads.iter().filter(|((name, _), _)| name.starts_with("rdk:broker"));
+        brokers.map(|(_, &ticks)| ticks as f64).sum::<f64>() / TICKS_PER_SECOND
     }
 
     #[test]
@@ -128,10 +121,10 @@ mod tests {
         // As if this thread had lost its processor.
         thread::park_timeout(ROUND_TRIP / 4);
         give(&producer, 100);
-        let before = ticks_of_broker_threads();
+        let before = seconds_of_broker_threads();
         dispatcher.dispatch().unwrap();
         drain(&producer, &dispatcher);
-        let ticks = ticks_of_broker_threads() - before;
-        assert!(ticks < TICKS_PER_SECOND / 4, "{ticks} ticks");
+        let seconds = seconds_of_broker_threads() - before;
+        assert!(seconds < ROUND_TRIP.as_secs_f64() / 4.0, "{seconds} s");
     }
 }

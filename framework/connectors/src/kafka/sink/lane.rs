@@ -25,14 +25,15 @@ use crate::kafka::{
     trouble,
 };
 
-/// What a request takes beside its records, at most: topic and transactional id are names of at most 249 bytes and a few more.
+/// What a request takes beside its records, at most: topic and transactional id have a few hundred bytes.
 const REQUEST_OVERHEAD: usize = 1024;
 /// Records that are given to librdkafka in one call.
 const BATCH_RECORDS: usize = 4096;
-/// How long a draining thread sleeps between two looks at what was delivered, at first and when nothing has been for a
-/// while. It does not sleep in rdkafka: that takes whole milliseconds only and spins for the rest, on a core that the
-/// broker may need.
-const DRAIN_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
+/// How long a draining thread sleeps between two looks at what was delivered. It does not sleep in rdkafka: that takes
+/// whole milliseconds only and spins for the rest, on a core that the broker may need.
+const DRAIN_PAUSE: Duration = Duration::from_millis(1);
+/// The same when nothing has been delivered for a while.
+const DRAIN_PAUSE_MAX: Duration = Duration::from_millis(16);
 
 /// How long records may be under way without any delivery. A producer that was told of no broker at all asks none of them ever again,
 /// also when all are back; a new one, after a restart of the task, finds them.
@@ -202,8 +203,7 @@ impl Lane {
 
     /// Sends all of `outbox` and waits until the fate of every record is known. Blocks.
     pub(super) fn drain(&self, outbox: &mut Outbox) -> Result<()> {
-        let (shortest, longest) = DRAIN_PAUSE;
-        let (mut pause, mut delivered) = (shortest, 0);
+        let (mut pause, mut delivered) = (DRAIN_PAUSE, 0);
         loop {
             self.send(outbox, true)?;
             if outbox.is_empty() && !self.is_under_way() {
@@ -211,7 +211,7 @@ impl Lane {
             }
             self.poll()?;
             let before = std::mem::replace(&mut delivered, self.tally().delivered);
-            pause = if before == delivered { longest.min(pause * 2) } else { shortest };
+            pause = if before == delivered { DRAIN_PAUSE_MAX.min(pause * 2) } else { DRAIN_PAUSE };
             std::thread::park_timeout(pause);
         }
     }
