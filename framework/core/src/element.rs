@@ -95,6 +95,19 @@ impl<T> Batch<T> {
         }
         self.records.append(&mut other.records);
     }
+
+    /// Moves the records of `other` from position `start` on to the end of this batch.
+    ///
+    /// # Panics
+    /// When `other` has fewer than `start` records.
+    pub fn append_from(&mut self, other: &mut Self, start: usize) {
+        if !(self.times.is_empty() && other.times.is_empty()) {
+            self.times.resize(self.records.len(), EventTime::MIN);
+            other.times.resize(other.records.len(), EventTime::MIN);
+            self.times.extend(other.times.drain(start..));
+        }
+        self.records.extend(other.records.drain(start..));
+    }
 }
 
 impl<T: Record> Batch<T> {
@@ -115,9 +128,11 @@ pub struct Barrier {
 /// A control element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
-    /// Event time has reached this point. Also says that the channel is active.
+    /// Event time has reached this point. It also makes an idle channel active again.
     Watermark(Watermark),
-    /// Nothing will come for a while: do not wait for this channel's watermark. The next batch or watermark ends it.
+    /// Event time does not advance on this channel for a while: do not wait for its watermark. Only the next watermark
+    /// ends that. Records do not: a task whose inputs are idle can still emit, from a processing-time timer for example,
+    /// and then has no watermark to give.
     Idle,
     /// No more records will come. Barriers still do: an ended task stays until the job's last checkpoint.
     End,
@@ -150,6 +165,15 @@ mod tests {
         untimed.append(&mut batch);
         assert_eq!(untimed.times, [EventTime::MIN, EventTime::MIN, EventTime(5)]);
         assert!(batch.is_empty());
+        let mut part = Batch::new();
+        part.append_from(&mut untimed, 2);
+        part.append(&mut untimed);
+        assert_eq!(
+            (part.records, part.times),
+            (vec!['b', 'c', 'a'], vec![EventTime(5), EventTime::MIN, EventTime::MIN])
+        );
+        let mut untimed =
+            Batch { records: vec!['c', 'a', 'b'], times: vec![EventTime::MIN, EventTime::MIN, EventTime(5)] };
         let drained: Vec<_> = untimed.drain().collect();
         assert_eq!(drained[2], ('b', EventTime(5)));
         assert!(untimed.is_empty() && untimed.times.is_empty());

@@ -24,13 +24,19 @@ pub enum ErrorKind {
     Cancelled,
     /// A bug in the engine.
     Internal,
+    /// Standard output was closed by its reader, as `head` does: nobody wants the rest of the results.
+    OutputClosed,
+    /// An external system does not let the job in: login, certificate, permission, or what it is to use is not there. This is
+    /// final for a job that has never worked; for one that has, it may pass: the job restarts for a limited time.
+    Refused,
 }
 
 impl ErrorKind {
-    /// Whether a restart of the job can help. The other kinds end the job at once.
+    /// Returns `true` if a restart of the job can help. The other kinds end the job at once. [`Self::Refused`] is among those
+    /// that a restart can help: the JobManager knows whether the job has ever worked.
     #[must_use]
     pub fn is_restartable(self) -> bool {
-        matches!(self, Self::User | Self::Transient | Self::Unreachable | Self::Internal)
+        matches!(self, Self::User | Self::Transient | Self::Unreachable | Self::Internal | Self::Refused)
     }
 
     /// The process exit code for a job that ended with this kind of error.
@@ -38,12 +44,14 @@ impl ErrorKind {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::User | Self::Transient => 1,
-            Self::Settings => 3,
+            Self::Settings | Self::Refused => 3,
             Self::State | Self::OutputLost => 4,
             Self::Incompatible => 5,
             Self::Unreachable => 6,
             Self::Internal => 101,
             Self::Cancelled => 0,
+            // A shell reports this code for a process that SIGPIPE has ended.
+            Self::OutputClosed => 141,
         }
     }
 }
@@ -51,7 +59,7 @@ impl ErrorKind {
 /// An error with its kind, what happened, and the chain of causes.
 ///
 /// Like `anyhow::Error` it does not implement [`std::error::Error`], so that `?` turns every error into it; such an
-/// error counts as [`ErrorKind::User`].
+/// error counts as [`ErrorKind::User`], or as [`ErrorKind::Transient`] when it comes from a connection that failed.
 ///
 /// ```
 /// use flott_core::{Error, ErrorKind, Result};
@@ -68,6 +76,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
+    position: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -78,7 +87,7 @@ impl Error {
     /// An error of `kind`. The message says what happened, why, and what to do about it.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), position: None, source: None }))
     }
 
     /// An error in user code or input.
@@ -113,6 +122,23 @@ impl Error {
         self
     }
 
+    /// The same error with the position in a source of the records that were processed when it occurred, unless it has
+    /// one.
+    #[must_use]
+    pub fn at_position(mut self, position: impl FnOnce() -> Option<String>) -> Self {
+        if self.0.position.is_none() {
+            self.0.position = position();
+        }
+        self
+    }
+
+    /// The position in a source of the records that were processed when it occurred, if it is known. Not part of the
+    /// message: two failures at slightly different positions can have one cause.
+    #[must_use]
+    pub fn position(&self) -> Option<&str> {
+        self.0.position.as_deref()
+    }
+
     /// What happens next.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -123,15 +149,33 @@ impl Error {
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(source: E) -> Self {
         let mut message = source.to_string();
+        let mut kind = kind_of(&source);
         let mut cause = source.source();
         while let Some(inner) = cause {
+            kind = if kind == ErrorKind::User { kind_of(inner) } else { kind };
             let text = inner.to_string();
             if !message.contains(&text) {
                 message = format!("{message}: {text}");
             }
             cause = inner.source();
         }
-        Self(Box::new(Inner { kind: ErrorKind::User, message, source: Some(Box::new(source)) }))
+        let (position, source) = (None, Some(Box::new(source) as _));
+        Self(Box::new(Inner { kind, message, position, source }))
+    }
+}
+
+/// Of a foreign error: a connection that is refused, lost or too slow can be there again later.
+fn kind_of(error: &(dyn std::error::Error + 'static)) -> ErrorKind {
+    use std::io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable, NotConnected, TimedOut,
+    };
+    match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(
+            ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkDown
+            | NetworkUnreachable | NotConnected | TimedOut,
+        ) => ErrorKind::Transient,
+        _ => ErrorKind::User,
     }
 }
 
@@ -163,5 +207,37 @@ pub trait ResultExt<T> {
 impl<T, E: Into<Error>> ResultExt<T> for Result<T, E> {
     fn or_error(self, kind: ErrorKind, context: impl fmt::Display) -> Result<T> {
         self.map_err(|error| error.into().with_kind(kind).context(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// An error of a library, caused by another one.
+    #[derive(Debug)]
+    struct Caused(io::Error);
+
+    impl fmt::Display for Caused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("cannot look up")
+        }
+    }
+
+    impl std::error::Error for Caused {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_connection_that_failed_may_heal() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for error in [Error::from(refused()), Error::from(Caused(refused()))] {
+            assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+        }
+        assert_eq!(Error::from(io::Error::from(io::ErrorKind::NotFound)).kind(), ErrorKind::User);
     }
 }

@@ -137,4 +137,24 @@ mod tests {
         let (low, high) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
         assert!(*low > 800 && *high < 1200, "{low}..{high} keys per group");
     }
+
+    /// Frozen for ever, as the key hash.
+    #[test]
+    fn key_groups_are_frozen() {
+        let hashes =
+            [0, 1 << 48, 0x8000_0000_0000_0000, 0x1234_5678_9ABC_DEF0, u64::MAX, crate::hash::word(42)];
+        let groups = [1, 7, 128, 1024, 32768].map(|groups| {
+            let max = MaxParallelism::new(groups).unwrap();
+            hashes.map(|hash| max.key_group(hash).0)
+        });
+        assert_eq!(groups, FROZEN);
+    }
+
+    const FROZEN: [[u16; 6]; 5] = [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 3, 0, 6, 5],
+        [0, 0, 64, 9, 127, 94],
+        [0, 0, 512, 72, 1023, 759],
+        [0, 0, 16384, 2330, 32767, 24299],
+    ];
 }

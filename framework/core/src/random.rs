@@ -2,12 +2,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use crate::hash::HashSeed;
+
 /// A number that nobody can guess from others, also not those of other processes and machines.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that draws random numbers")]
 pub fn number() -> u64 {
     // The standard library seeds it from the operating system; the process id is for those that were cloned since.
     RandomState::new().hash_one(std::process::id())
+}
+
+/// A secret for the tables of this process.
+#[must_use]
+pub fn hash_seed() -> HashSeed {
+    HashSeed::new(number(), number())
 }
 
 #[cfg(test)]

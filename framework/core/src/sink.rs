@@ -139,10 +139,34 @@ pub struct SettleReport {
     pub lost_records: u64,
     /// One line per lost transaction.
     pub lost: Vec<String>,
+    /// Output that is committed or discarded, yet holds up readers: one line each, with what to do.
+    pub hanging: Vec<String>,
+    /// Items for [`Settler::audit`] to look at again, because they hang or could not be looked at.
+    pub to_audit: Vec<Vec<u8>>,
     /// After how long the external system gives up what is not committed; none, if it never does.
     pub transaction_timeout: Option<Duration>,
     /// For how long it is worth looking for what late zombies have opened since: see [`Settler::sweep`].
     pub sweep_for: Duration,
+}
+
+/// The request of an audit to a sink.
+#[derive(Clone, Debug)]
+pub struct AuditRequest {
+    /// The sink's name.
+    pub uid: OperatorUid,
+    /// The items that earlier settlements and audits have left open. Items of other sinks are among them.
+    pub to_audit: Vec<Vec<u8>>,
+}
+
+/// The result of an audit for the items of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// See [`SettleReport::hanging`].
+    pub hanging: Vec<String>,
+    /// Not all that was asked for could be looked at.
+    pub is_partial: bool,
+    /// See [`SettleReport::to_audit`].
+    pub to_audit: Vec<Vec<u8>>,
 }
 
 /// What a sweep asks of a sink.
@@ -169,6 +193,14 @@ pub trait Settler: Send {
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
     /// [`ErrorKind::Transient`](crate::ErrorKind::Transient): try again.
     fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport>;
+
+    /// Looks whether readers get what settlements have made visible. Called every 30 s while something is open.
+    ///
+    /// # Errors
+    /// An audit that fails is reported, and everything it was asked about stays open.
+    fn audit(&mut self, _request: &AuditRequest) -> Result<AuditReport> {
+        Ok(AuditReport::default())
+    }
 
     /// Removes what late zombies have opened after the settlement: tasks of older attempts that nobody has seen end.
     /// Their output is never committed, but it lies about and may hold up readers. Returns what it has removed, by name.
@@ -205,8 +237,9 @@ pub trait Sink: Send + Sync + 'static {
     /// Where it writes, for people: `Kafka topic alerts`.
     fn description(&self) -> String;
 
-    /// Checks settings against the external system before the job starts, at the JobManager; may block.
-    /// A transaction stays open for `checkpoint_interval_ms` at least.
+    /// Checks settings against the external system, at a JobManager before it leads: another one may be running the job, so
+    /// nothing that it relies on is changed. May block.
+    /// `checkpoint_interval_ms`: interval and pause of checkpoints together. A transaction stays open for so long at least.
     ///
     /// # Errors
     /// What is wrong, why, and what to do.

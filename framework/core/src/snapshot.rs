@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     error::{Error, ErrorKind, Result},
     key_group::KeyGroup,
+    operator::Counters,
     record::Schema,
 };
 
@@ -46,6 +47,16 @@ pub struct StateSnapshot {
 pub struct OperatorSnapshot {
     /// Its states.
     pub states: Vec<StateSnapshot>,
+    /// Its counts up to the barrier. The link of the chain sets it.
+    pub counters: Counters,
+}
+
+impl OperatorSnapshot {
+    /// A snapshot of these states.
+    #[must_use]
+    pub fn new(states: Vec<StateSnapshot>) -> Self {
+        Self { states, ..Self::default() }
+    }
 }
 
 /// One keyed state as found in a checkpoint: the key groups that this subtask owns.

@@ -78,6 +78,8 @@ pub enum SourceStatus {
     More,
     /// Nothing for now.
     Idle,
+    /// Nothing can be read yet, for example before a connection is there. This time makes no split idle.
+    Preparing,
     /// All splits are read to their end and no more will come.
     End,
 }
@@ -123,6 +125,12 @@ pub trait SourceReader: Send {
     /// # Errors
     /// Fails the task.
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>>;
+
+    /// The position of the records of a split that were read last, in words, such as `topic payments, partition 3, before
+    /// offset 1200`: for error messages. `split` counts as in [`SourceOutput::batch`].
+    fn position(&self, _split: usize) -> Option<String> {
+        None
+    }
 
     /// A checkpoint is complete. Must not block.
     ///

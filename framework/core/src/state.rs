@@ -4,10 +4,15 @@
 //! lets the tables prefetch, then points all handles at one record after the other. So a handle such as
 //! [`ValueState`] need not know the type of the key, and memory latency is paid once per batch.
 
-use std::{any::Any, ops::Range, sync::Arc};
+use std::{
+    any::Any,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     error::Result,
+    hash::HashSeed,
     key_group::{KeyGroup, KeyGroupRange, MaxParallelism},
     record::{Key, Record, Schema},
     snapshot::{RestoredOperator, StateSnapshot},
@@ -21,11 +26,13 @@ pub struct KeyBatch<K> {
     pub keys: Vec<K>,
     /// `keys[i].key_hash()`.
     pub hashes: Vec<u64>,
+    /// Made by the first table that asks, for all tables of the operator.
+    table_hashes: OnceLock<Vec<u64>>,
 }
 
 impl<K> Default for KeyBatch<K> {
     fn default() -> Self {
-        Self { keys: Vec::new(), hashes: Vec::new() }
+        Self { keys: Vec::new(), hashes: Vec::new(), table_hashes: OnceLock::new() }
     }
 }
 
@@ -37,8 +44,18 @@ impl<K: Key> KeyBatch<K> {
         self.keys.push(key);
     }
 
+    /// `keys[i].table_hash(seed)`. All tables that share the batch have the same seed.
+    #[inline]
+    pub fn table_hashes(&self, seed: HashSeed) -> &[u64] {
+        self.table_hashes.get_or_init(|| {
+            let mut scratch = Vec::new();
+            self.keys.iter().map(|key| key.table_hash(seed, &mut scratch)).collect()
+        })
+    }
+
     /// Removes all keys, keeps the memory.
     pub fn clear(&mut self) {
+        self.table_hashes.take();
         self.keys.clear();
         self.hashes.clear();
     }
@@ -506,11 +523,19 @@ timer! {
     ProcessingTimer(ProcessingTime)
 }
 
-/// One group's worth of damaged bytes, as an error.
+/// One group's worth of bytes that cannot be decoded, as an error.
 #[must_use]
 pub fn damaged(state: &str, group: KeyGroup, error: &crate::record::DecodeError) -> crate::Error {
+    let what_to_do = match error {
+        // Every byte is under a checksum, so it is not the bytes that have changed.
+        crate::DecodeError::Foreign { .. } => {
+            "run the binary that wrote the checkpoint, make the type read what it wrote, or start from an empty \
+             checkpoint directory"
+        }
+        _ => "the snapshot is damaged",
+    };
     crate::Error::new(
         crate::ErrorKind::State,
-        format!("state {state:?}, key group {}: {error}; the snapshot is damaged", group.0),
+        format!("state {state:?}, key group {}: {error}; {what_to_do}", group.0),
     )
 }

@@ -105,6 +105,13 @@ impl MonotonicTime {
     }
 }
 
+impl std::ops::Sub<Duration> for MonotonicTime {
+    type Output = Self;
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+}
+
 impl std::ops::Add<Duration> for MonotonicTime {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
@@ -130,6 +137,39 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> MonotonicTime;
     /// Wall-clock time.
     fn processing_time(&self) -> ProcessingTime;
+}
+
+/// One reading of both clocks, for a time that must not be taken for shorter than it was.
+///
+/// The monotonic clock stands still while a machine is suspended; the wall clock may be set back. So of the two the one
+/// counts that has gone further. Two readings of one clock are compared: it does not matter whether it agrees with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Time on the monotonic clock.
+    pub monotonic: MonotonicTime,
+    /// Wall-clock time.
+    pub wall: ProcessingTime,
+}
+
+impl ClockReading {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self { monotonic: clock.now(), wall: clock.processing_time() }
+    }
+
+    /// Time from this reading to the `later` one.
+    #[must_use]
+    pub fn age(self, later: Self) -> Duration {
+        let by_wall = u64::try_from(later.wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
+        later.monotonic.since(self.monotonic).max(Duration::from_millis(by_wall))
+    }
+
+    /// The part of the time to the `later` reading that the monotonic clock has missed.
+    #[must_use]
+    pub fn missed(self, later: Self) -> Duration {
+        self.age(later) - later.monotonic.since(self.monotonic)
+    }
 }
 
 /// The operating system's clocks.
@@ -158,5 +198,23 @@ mod tests {
         assert_eq!(EventTime(61_999).floor(60_000), EventTime(60_000));
         assert_eq!(EventTime(60_000).floor(60_000), EventTime(60_000));
         assert_eq!(EventTime(-1).floor(60_000), EventTime(-60_000));
+    }
+
+    #[test]
+    fn the_clock_that_has_gone_further_counts() {
+        let at = |monotonic, wall| ClockReading {
+            monotonic: MonotonicTime::from_millis(monotonic),
+            wall: ProcessingTime(wall),
+        };
+        let first = at(5_000, 1_000_000);
+        for (later, age, missed) in [
+            (at(8_000, 1_003_000), 3_000, 0),
+            (at(8_000, 400_000), 3_000, 0),
+            (at(8_000, 1_060_000), 60_000, 57_000),
+            (at(5_000, 1_000_000), 0, 0),
+        ] {
+            assert_eq!(first.age(later), Duration::from_millis(age), "{later:?}");
+            assert_eq!(first.missed(later), Duration::from_millis(missed), "{later:?}");
+        }
     }
 }

@@ -100,7 +100,7 @@ impl ExecutionPlan {
     #[must_use]
     pub fn source_of(&self, vertex: &Vertex) -> Option<OperatorId> {
         let head = vertex.operators[0];
-        (self.graph.operator(head).role == OperatorRole::Source).then_some(head)
+        matches!(self.graph.operator(head).role, OperatorRole::Source(_)).then_some(head)
     }
 
     /// All subtasks of the job.

@@ -32,6 +32,12 @@ impl ExecutionPlan {
             let _ = write!(out, " [{guarantee}]");
         }
         let _ = writeln!(out);
+        if let OperatorRole::Source(watermarks) = &node.role {
+            let _ = writeln!(out, "    watermarks: {watermarks}");
+        }
+        if node.needs_event_time {
+            let _ = writeln!(out, "    needs event time");
+        }
         for state in &node.states {
             let _ = writeln!(out, "    state {}", state.name);
         }
@@ -51,12 +57,14 @@ impl ExecutionPlan {
             let _ = writeln!(out, "  subgraph v{}[\"parallelism {}\"]", vertex.id, vertex.parallelism);
             for &id in &vertex.operators {
                 let node = self.graph.operator(id);
-                let guarantee = match &node.role {
+                let promise = match &node.role {
+                    OperatorRole::Source(watermarks) => format!("<br/>watermarks: {watermarks}"),
                     OperatorRole::Sink(guarantee) => format!("<br/>{guarantee}"),
-                    _ => String::new(),
+                    OperatorRole::Transform if node.needs_event_time => "<br/>needs event time".into(),
+                    OperatorRole::Transform => String::new(),
                 };
                 let description = node.description.replace('"', "'");
-                let _ = writeln!(out, "    o{id}[\"{}<br/>{description}{guarantee}\"]", node.uid);
+                let _ = writeln!(out, "    o{id}[\"{}<br/>{description}{promise}\"]", node.uid);
             }
             let _ = writeln!(out, "  end");
         }
@@ -72,13 +80,16 @@ impl ExecutionPlan {
     pub fn to_json(&self) -> Value {
         let operator = |id: OperatorId| {
             let node = self.graph.operator(id);
-            let guarantee = match &node.role {
-                OperatorRole::Sink(guarantee) => json!(guarantee),
-                _ => Value::Null,
+            let (watermarks, guarantee) = match &node.role {
+                OperatorRole::Source(watermarks) => (json!(watermarks), Value::Null),
+                OperatorRole::Sink(guarantee) => (Value::Null, json!(guarantee)),
+                OperatorRole::Transform => (Value::Null, Value::Null),
             };
             json!({
                 "uid": node.uid,
                 "description": node.description,
+                "watermarks": watermarks,
+                "needs_event_time": node.needs_event_time,
                 "guarantee": guarantee,
                 "states": node.states.iter().map(|state| &state.name).collect::<Vec<_>>(),
                 "side_outputs": node.side_outputs,

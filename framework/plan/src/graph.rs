@@ -8,12 +8,14 @@ use flott_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::event_time::WatermarkStrategy;
+
 /// What an operator does, as far as the plan cares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorRole {
-    /// Reads an external system.
-    Source,
+    /// Reads an external system; event time advances by this strategy.
+    Source(WatermarkStrategy),
     /// Works between an input and an output.
     Transform,
     /// Writes an external system, with this guarantee.
@@ -35,6 +37,8 @@ pub struct OperatorNode {
     pub states: Vec<StateDeclaration>,
     /// Names of its side outputs.
     pub side_outputs: Vec<String>,
+    /// `true` if it does part of its work when event time advances: windows, event-time timers.
+    pub needs_event_time: bool,
 }
 
 /// How an edge routes records to the subtasks behind it.
@@ -157,7 +161,7 @@ impl JobGraph {
     /// # Errors
     /// When there is no source, or records of an operator go nowhere.
     pub fn validate(&self) -> Result<()> {
-        if !self.operators.iter().any(|node| node.role == OperatorRole::Source) {
+        if !self.operators.iter().any(|node| matches!(node.role, OperatorRole::Source(_))) {
             return Err(settings("the job has no source; declare one with `job.source(uid, source)`".into()));
         }
         for (id, node) in self.operators() {

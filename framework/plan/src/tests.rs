@@ -10,6 +10,7 @@ fn node(uid: &str, role: OperatorRole) -> OperatorNode {
         parallelism: None,
         states: vec![],
         side_outputs: vec!["late".into()],
+        needs_event_time: false,
     }
 }
 
@@ -20,7 +21,8 @@ fn edge(from: OperatorId, to: OperatorId, partitioning: Partitioning) -> GraphEd
 /// source → map → (hash) sum → sink
 fn sample() -> JobGraph {
     let mut graph = JobGraph::default();
-    let source = graph.add_operator(node("source", OperatorRole::Source)).unwrap();
+    let source =
+        graph.add_operator(node("source", OperatorRole::Source(WatermarkStrategy::Undeclared))).unwrap();
     let map = graph.add_operator(node("map", OperatorRole::Transform)).unwrap();
     let sum = graph.add_operator(node("sum", OperatorRole::Transform)).unwrap();
     let sink = graph.add_operator(node("sink", OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce))).unwrap();
@@ -62,7 +64,8 @@ fn an_operator_with_another_parallelism_starts_a_vertex() {
 #[test]
 fn a_union_starts_a_vertex_with_pointwise_channels() {
     let mut graph = sample();
-    let other = graph.add_operator(node("other", OperatorRole::Source)).unwrap();
+    let other =
+        graph.add_operator(node("other", OperatorRole::Source(WatermarkStrategy::Undeclared))).unwrap();
     let sink = graph.add_operator(node("sink2", OperatorRole::Sink(DeliveryGuarantee::None))).unwrap();
     let first = graph.add_edge(edge(OperatorId(2), sink, Partitioning::Forward));
     graph.add_edge(edge(other, sink, Partitioning::Forward));
@@ -107,4 +110,55 @@ fn the_plan_explains_itself() {
     assert!(text.contains("→ sum (hash)") && text.contains("[exactly-once]"), "{text}");
     assert!(plan.to_mermaid().contains("o1 -->|hash| o2"));
     assert_eq!(plan.to_json()["edges"][0]["exchange"], "chained");
+}
+
+fn bounded(out_of_orderness_ms: u64, idleness_ms: Option<u64>) -> OperatorRole {
+    OperatorRole::Source(WatermarkStrategy::Bounded { out_of_orderness_ms, idleness_ms })
+}
+
+#[test]
+fn the_plan_shows_how_event_time_advances_and_who_needs_it() {
+    let mut graph = sample();
+    graph.operators[2].needs_event_time = true;
+    let text = |graph: &JobGraph| ExecutionPlan::new(graph.clone(), 2).unwrap().to_text();
+    assert!(text(&graph).contains("    watermarks: none declared\n"));
+    graph.operators[0].role = OperatorRole::Source(WatermarkStrategy::AtEnd);
+    assert!(text(&graph).contains("    watermarks: at the end of the input\n"));
+    graph.operators[0].role = bounded(0, None);
+    assert!(text(&graph).contains("    watermarks: monotonous\n"));
+    graph.operators[0].role = bounded(1500, Some(60_000));
+    assert!(text(&graph).contains("    watermarks: 1.5s out of order, idle after 60s\n"));
+    assert!(text(&graph).contains("  sum: the sum\n    needs event time\n"));
+    let plan = ExecutionPlan::new(graph, 2).unwrap();
+    let mermaid = plan.to_mermaid();
+    assert!(mermaid.contains("<br/>watermarks: 1.5s out of order, idle after 60s\""), "{mermaid}");
+    assert!(mermaid.contains("the sum<br/>needs event time\""), "{mermaid}");
+    let operators = |vertex: usize| plan.to_json()["vertices"][vertex]["operators"].clone();
+    assert_eq!(operators(0)[0]["watermarks"]["bounded"]["out_of_orderness_ms"], 1500);
+    assert_eq!(operators(1)[0]["needs_event_time"], true);
+}
+
+#[test]
+fn operators_that_wait_for_watermarks_in_vain_are_found_over_any_path() {
+    let mut graph = sample();
+    let [source, _, sum, sink] = [0, 1, 2, 3].map(OperatorId);
+    assert_eq!(graph.without_event_time(), [], "no operator needs event time");
+    graph.operators[2].needs_event_time = true;
+    assert_eq!(graph.without_event_time(), [(sum, source)]);
+    for declared in [bounded(0, None), OperatorRole::Source(WatermarkStrategy::AtEnd)] {
+        graph.operators[0].role = declared;
+        assert_eq!(graph.without_event_time(), []);
+    }
+    // A union: one source without watermarks is enough.
+    let other =
+        graph.add_operator(node("other", OperatorRole::Source(WatermarkStrategy::Undeclared))).unwrap();
+    let mut late = node("late", OperatorRole::Transform);
+    late.needs_event_time = true;
+    let late = graph.add_operator(late).unwrap();
+    graph.add_edge(edge(other, late, Partitioning::Hash));
+    graph.add_edge(GraphEdge { side_output: Some("late".into()), ..edge(sum, late, Partitioning::Hash) });
+    assert_eq!(graph.without_event_time(), [(late, other)]);
+    graph.operators[0].role = OperatorRole::Source(WatermarkStrategy::Undeclared);
+    assert_eq!(graph.without_event_time(), [(sum, source), (late, source), (late, other)]);
+    assert!(!graph.operator(sink).needs_event_time);
 }

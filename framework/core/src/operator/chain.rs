@@ -106,7 +106,8 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
     ) -> Result<()> {
         self.finish()?;
         self.pass_on()?;
-        let snapshot = self.run(|operator, _, _| operator.snapshot(barrier.checkpoint))?;
+        let mut snapshot = self.run(|operator, _, _| operator.snapshot(barrier.checkpoint))?;
+        snapshot.counters = self.context.metrics.counters();
         snapshots.push((self.context.uid.clone(), snapshot));
         self.operator.visit_side_outputs(&mut |side| side.barrier(barrier))?;
         self.out.target().barrier(barrier, snapshots)

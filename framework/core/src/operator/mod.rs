@@ -4,11 +4,14 @@ mod chain;
 
 use std::{
     any::Any,
+    ops::AddAssign,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     element::{Barrier, Batch, Signal},
@@ -68,6 +71,37 @@ pub struct OperatorMetrics {
     /// For a sink: the newest checkpoint whose output, and that of all before it, is visible. Zero for none. The job
     /// ends only when every sink says so of the last checkpoint.
     pub committed_checkpoint: AtomicU64,
+}
+
+/// Records that an operator has counted up to some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Received; for a source, read.
+    pub records_in: u64,
+    /// Emitted.
+    pub records_out: u64,
+    /// Dropped by policy.
+    pub records_dropped: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.records_in += other.records_in;
+        self.records_out += other.records_out;
+        self.records_dropped += other.records_dropped;
+    }
+}
+
+impl OperatorMetrics {
+    /// The counters as they are now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            records_in: self.records_in.load(Ordering::Relaxed),
+            records_out: self.records_out.load(Ordering::Relaxed),
+            records_dropped: self.records_dropped.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Default for OperatorMetrics {

@@ -49,7 +49,14 @@ impl<O: Operator> OperatorHarness<O> {
     /// # Errors
     /// When it cannot be opened.
     pub fn with_state(operator: O, restored: RestoredOperator) -> Result<Self> {
-        let context = context(restored);
+        Self::in_context(operator, context(restored))
+    }
+
+    /// Opens `operator` as the subtask that the context describes.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn in_context(operator: O, context: OperatorContext) -> Result<Self> {
         let metrics = Arc::clone(&context.metrics);
         let output = Collector::default();
         let mut link = ChainLink::new(operator, context, Box::new(output.clone()));

@@ -1,13 +1,19 @@
 //! What tests of operators need: state in plain maps, a link that collects, and a harness that runs an operator alone.
 //!
+//! Tests of many seeded cases take their choices from [`Random`] and their number from [`seeds`].
+//!
 //! Start at [`verify`]: it runs one script record by record, in batches, and with a snapshot and restore after every
 //! step, and compares.
 
 mod backend;
 mod collect;
+mod colliding;
 mod harness;
+mod random;
 mod tables;
 
 pub use backend::MapBackend;
 pub use collect::{Collector, Seen};
+pub use colliding::colliding_texts;
 pub use harness::{OperatorHarness, Step, context, restored, side_target, verify};
+pub use random::{Random, depth, seeds};

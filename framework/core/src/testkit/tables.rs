@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     key_group::{KeyGroup, MaxParallelism},
-    record::{Key, Record},
+    record::{ForeignCheck, Key, Record},
     snapshot::{RestoredOperator, StateContent, StateSnapshot},
     state::{
         KeyBatch, KeyedState, MapTable, SharedKeys, StateDescriptor, TimerTable, ValueTable, WindowTable,
@@ -116,14 +116,22 @@ impl<E: EntryKey, V: Record> KeyedState for Table<E, V> {
 
     fn snapshot(&mut self) -> StateSnapshot {
         let mut groups = BTreeMap::<KeyGroup, (u64, Vec<u8>)>::new();
+        let mut check = ForeignCheck::new(&V::schema());
+        let mut checked = Ok(());
         for (key, value) in &self.entries {
+            if checked.is_ok() {
+                checked = check.record(value);
+            }
             let group = self.max_parallelism.key_group(key.key().key_hash());
             let (count, bytes) = groups.entry(group).or_default();
             *count += 1;
-            key.encode(bytes);
-            value.encode(bytes);
+            if checked.is_ok() {
+                key.encode(bytes);
+                value.encode(bytes);
+            }
         }
         let write = move |sink: &mut dyn crate::snapshot::KeyedSnapshotSink| {
+            checked.map_err(|error| Error::from(error).with_kind(ErrorKind::State))?;
             groups.iter().try_for_each(|(group, (count, bytes))| sink.key_group(*group, *count, bytes))
         };
         StateSnapshot {
