@@ -1,21 +1,29 @@
 //! Heap state beside a plain `FxHashMap`: `cargo bench -p flott-state --bench heap [-- KEYS]`.
 //!
 //! All variants add to one of a million counters per record, in interleaved rounds; medians, spread and the ratio to
-//! the map loop are printed. `-- --test` runs everything once with few keys.
+//! the map loop are printed. Then: the pause of a checkpoint, the worst insert into maps while checkpoints read them, and
+//! keys that were chosen to collide beside others. `-- --test` runs everything once with few keys.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use flott_core::{
     KeyGroup, KeyGroupRange, MaxParallelism, Result,
-    hash::word,
+    hash::{HashSeed, word},
     snapshot::{KeyedSnapshotSink, RestoredOperator, StateContent, StateSnapshot},
     state::{KeyBatch, SharedKeys, StateBackend, StateDescriptor, ValueTable},
+    testkit::colliding_texts,
 };
 use flott_state::heap::HeapBackend;
 use rustc_hash::FxHashMap;
 
+const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 const BATCH: usize = 1024;
 const WINDOW: usize = 64;
+
+fn descriptor(name: &str) -> StateDescriptor {
+    let key_groups = KeyGroupRange { start: 0, end: 1024 };
+    StateDescriptor { name: name.into(), key_groups, max_parallelism: MaxParallelism::default() }
+}
 
 /// What is compared; each does one round over the same keys.
 struct Bench {
@@ -28,11 +36,9 @@ struct Bench {
 
 impl Bench {
     fn new(keys: u64, records: usize) -> Self {
-        let max_parallelism = MaxParallelism::default();
-        let key_groups = KeyGroupRange { start: 0, end: 1024 };
-        let descriptor = StateDescriptor { name: "sum".into(), key_groups, max_parallelism };
+        let descriptor = descriptor("sum");
         let before = resident_mb();
-        let mut table = HeapBackend
+        let mut table = HeapBackend::new(SEED)
             .value::<u64, u64>(&descriptor, &mut RestoredOperator::default())
             .expect("a new table");
         let mut batch = Arc::new(KeyBatch::default());
@@ -190,13 +196,75 @@ fn pause(keys: u64, rounds: usize) {
     }
 }
 
+/// The worst insert into one of `keys` maps of 300 entries each, without and with checkpoints that hold on to what they read.
+fn worst_insert(keys: u64) {
+    let descriptor = descriptor("maps");
+    let backend = &mut HeapBackend::new(SEED);
+    let mut table =
+        backend.map::<u64, u64, u64>(&descriptor, &mut RestoredOperator::default()).expect("a new table");
+    let mut batch = KeyBatch::default();
+    (0..keys).for_each(|key| batch.push(key));
+    table.begin_batch(Arc::new(batch) as SharedKeys);
+    let positions = 0..usize::try_from(keys).expect("few keys");
+    for has_checkpoints in [false, true] {
+        let (mut worst, mut frozen) = (0.0f64, None);
+        for entry in 0..300 {
+            if has_checkpoints && entry % 100 == 0 {
+                frozen = Some(table.snapshot());
+            }
+            for at in positions.clone() {
+                let started = now();
+                table.insert(at, word(entry), entry);
+                worst = worst.max(started.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        drop(frozen);
+        let with = if has_checkpoints { "with" } else { "without" };
+        println!("{keys} keys with 300 entries each: worst insert {worst:.2} ms {with} checkpoints");
+    }
+}
+
+/// Milliseconds to count keys.
+fn count(keys: &[String]) -> f64 {
+    let backend = &mut HeapBackend::new(SEED);
+    let mut table = backend
+        .value::<String, u64>(&descriptor("counts"), &mut RestoredOperator::default())
+        .expect("a new table");
+    let started = now();
+    for keys in keys.chunks(BATCH) {
+        let mut batch = KeyBatch::default();
+        keys.iter().for_each(|key| batch.push(key.clone()));
+        table.begin_batch(Arc::new(batch) as SharedKeys);
+        table.update(0..keys.len(), &mut |_, count| count.map(|count| *count += 1).is_none().then_some(1));
+        table.end_batch();
+    }
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+fn chosen_keys(keys: usize, rounds: usize) {
+    let chosen = colliding_texts(keys);
+    let others: Vec<_> = (0..keys as u64).map(|number| format!("{:016x}", word(number))).collect();
+    let mut times: [Vec<f64>; 2] = Default::default();
+    for _ in 0..rounds {
+        times[0].push(count(&others));
+        times[1].push(count(&chosen));
+    }
+    times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
+    let [others, chosen] = times.map(|times| times[times.len() / 2]);
+    println!("{keys} texts counted: {others:.2} ms, chosen to collide {chosen:.2} ms");
+}
+
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         throughput(1_000, 10 * BATCH, 1);
         pause(10_000, 1);
+        worst_insert(100);
+        chosen_keys(500, 1);
         return;
     }
     let keys = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
     throughput(keys, 10_000_000, 7);
     pause(10_000_000, 3);
+    worst_insert(3_500);
+    chosen_keys(40_000, 9);
 }

@@ -1,20 +1,9 @@
 //! What several tests of this crate need.
 
-use flott_core::record::{DecodeError, Record, Schema};
-
-/// A seeded generator: SplitMix64.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        flott_core::hash::word(self.0) % limit
-    }
-}
+use flott_core::{
+    hash::HashSeed,
+    record::{DecodeError, Record, Schema},
+};
 
 /// A key whose hash is always the same, and the worst one for a table.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +24,9 @@ impl Record for Clash {
         Self(self.0)
     }
     fn key_hash(&self) -> u64 {
+        0xFFFF_FFFF
+    }
+    fn table_hash(&self, _seed: HashSeed, _scratch: &mut Vec<u8>) -> u64 {
         0xFFFF_FFFF
     }
 }

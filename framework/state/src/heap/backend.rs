@@ -1,5 +1,6 @@
 use flott_core::{
     Result,
+    hash::HashSeed,
     record::{Key, Record},
     snapshot::RestoredOperator,
     state::{MapTable, StateBackend, StateDescriptor, TimerTable, ValueTable, WindowTable},
@@ -8,8 +9,18 @@ use flott_core::{
 use super::{map::HeapMapTable, timer::HeapTimerTable, value::HeapValueTable, window::HeapWindowTable};
 
 /// Keeps state in memory; a checkpoint copies what is written while it reads.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HeapBackend;
+#[derive(Clone, Copy, Debug)]
+pub struct HeapBackend {
+    seed: HashSeed,
+}
+
+impl HeapBackend {
+    /// `seed` keeps keys apart that somebody chose to collide. The tables of one operator have the same one.
+    #[must_use]
+    pub fn new(seed: HashSeed) -> Self {
+        Self { seed }
+    }
+}
 
 impl StateBackend for HeapBackend {
     fn value<K: Key, V: Record>(
@@ -17,7 +28,7 @@ impl StateBackend for HeapBackend {
         descriptor: &StateDescriptor,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn ValueTable<V>>> {
-        Ok(Box::new(HeapValueTable::<K, V>::restore(descriptor, restored)?))
+        Ok(Box::new(HeapValueTable::<K, V>::restore(descriptor, self.seed, restored)?))
     }
 
     fn map<K: Key, M: Record + Ord, V: Record>(
@@ -25,7 +36,7 @@ impl StateBackend for HeapBackend {
         descriptor: &StateDescriptor,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn MapTable<M, V>>> {
-        Ok(Box::new(HeapMapTable::<K, M, V>::restore(descriptor, restored)?))
+        Ok(Box::new(HeapMapTable::<K, M, V>::restore(descriptor, self.seed, restored)?))
     }
 
     fn timers<K: Key>(
@@ -33,7 +44,7 @@ impl StateBackend for HeapBackend {
         descriptor: &StateDescriptor,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn TimerTable>> {
-        Ok(Box::new(HeapTimerTable::<K>::restore(descriptor, restored)?))
+        Ok(Box::new(HeapTimerTable::<K>::restore(descriptor, self.seed, restored)?))
     }
 
     fn windows<K: Key, A: Record>(
@@ -41,6 +52,6 @@ impl StateBackend for HeapBackend {
         descriptor: &StateDescriptor,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn WindowTable<K, A>>> {
-        Ok(Box::new(HeapWindowTable::<K, A>::restore(descriptor, restored)?))
+        Ok(Box::new(HeapWindowTable::<K, A>::restore(descriptor, self.seed, restored)?))
     }
 }

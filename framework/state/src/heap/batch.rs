@@ -1,16 +1,21 @@
 use std::{ops::Range, sync::Arc};
 
 use flott_core::{
+    hash::HashSeed,
     record::{Key, Record},
     state::{KeyBatch, SharedKeys},
 };
 
-use super::keyed::{KeyedTable, Slot};
+use super::{
+    hash::KeyHash,
+    keyed::{KeyedTable, Slot},
+};
 
 const NO_BATCH: &str = "the engine begins a batch before it uses its keys";
 
 /// The keys of the current batch, and what is known about where their entries are.
 pub(super) struct BatchKeys<K> {
+    seed: HashSeed,
     keys: Option<Arc<KeyBatch<K>>>,
     /// Where each key's entry was seen last.
     hints: Vec<Slot>,
@@ -18,13 +23,12 @@ pub(super) struct BatchKeys<K> {
     absent: usize,
 }
 
-impl<K> Default for BatchKeys<K> {
-    fn default() -> Self {
-        Self { keys: None, hints: Vec::new(), absent: usize::MAX }
-    }
-}
-
 impl<K: Key> BatchKeys<K> {
+    /// For tables with this seed.
+    pub(super) fn new(seed: HashSeed) -> Self {
+        Self { seed, keys: None, hints: Vec::new(), absent: usize::MAX }
+    }
+
     pub(super) fn begin(&mut self, keys: SharedKeys) {
         let keys = keys.downcast::<KeyBatch<K>>().unwrap_or_else(|_| {
             panic!("the batch has keys of another type than {}", std::any::type_name::<K>())
@@ -44,10 +48,17 @@ impl<K: Key> BatchKeys<K> {
         self.absent = usize::MAX;
     }
 
+    /// A key and its key hash.
     #[inline]
-    pub(super) fn at(&self, at: usize) -> (&K, u64) {
+    pub(super) fn in_group(&self, at: usize) -> (&K, u64) {
         let batch = self.keys.as_ref().expect(NO_BATCH);
         (&batch.keys[at], batch.hashes[at])
+    }
+
+    #[inline]
+    pub(super) fn at(&self, at: usize) -> (&K, KeyHash) {
+        let batch = self.keys.as_ref().expect(NO_BATCH);
+        (&batch.keys[at], KeyHash::in_batch(batch, at, self.seed))
     }
 
     /// Brings the entries of these keys nearer.
@@ -57,12 +68,12 @@ impl<K: Key> BatchKeys<K> {
         }
         let batch = self.keys.as_ref().expect(NO_BATCH);
         let range = range.start.min(batch.keys.len())..range.end.min(batch.keys.len());
-        let (hints, hashes) = (&mut self.hints[range.clone()], &batch.hashes[range]);
-        for (hint, &hash) in hints.iter_mut().zip(hashes) {
-            *hint = table.prefetch_tags(hash);
+        let (hints, seed) = (&mut self.hints[range.clone()], self.seed);
+        for (hint, at) in hints.iter_mut().zip(range.clone()) {
+            *hint = table.prefetch_tags(KeyHash::in_batch(batch, at, seed));
         }
-        for (hint, &hash) in hints.iter_mut().zip(hashes) {
-            *hint = table.prefetch_entry(hash, *hint);
+        for (hint, at) in hints.iter_mut().zip(range) {
+            *hint = table.prefetch_entry(KeyHash::in_batch(batch, at, seed), *hint);
         }
     }
 
@@ -143,9 +154,9 @@ impl<K: Key> BatchKeys<K> {
         visitor: &mut dyn FnMut(usize, Option<&mut V>) -> Option<V>,
     ) {
         let batch = Arc::clone(self.keys.as_ref().expect(NO_BATCH));
-        let keys = batch.keys[range.clone()].iter().zip(&batch.hashes[range.clone()]);
-        let hints = &self.hints[range.clone()];
-        for ((at, (key, &hash)), &hint) in range.zip(keys).zip(hints) {
+        let (keys, hints) = (&batch.keys[range.clone()], &self.hints[range.clone()]);
+        for ((at, key), &hint) in range.zip(keys).zip(hints) {
+            let hash = KeyHash::in_batch(&batch, at, self.seed);
             let found = if !hint.is_none() && table.is_at_hand(hint, key) {
                 Some(table.value_mut(hint))
             } else {

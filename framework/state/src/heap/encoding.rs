@@ -1,8 +1,8 @@
 //! How the entries of one key group are encoded: their number as `u64`, then one after the other.
 
 use flott_core::{
-    KeyGroup, KeyGroupRange, Result,
-    record::{DecodeError, Record},
+    Error, ErrorKind, KeyGroup, KeyGroupRange, Result,
+    record::{DecodeError, ForeignCheck, Record},
     snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot, WriteKeyed},
     state::{StateDescriptor, damaged},
 };
@@ -20,27 +20,40 @@ pub(super) fn keyed_snapshot(name: &str, schema: Schema, write: WriteKeyed) -> S
     StateSnapshot { name: name.to_owned(), schema, content: StateContent::Keyed(write) }
 }
 
-/// Collects the encodings of one group's entries.
+/// Collects the encodings of one group's entries. The first value of each foreign type in a group is read back, so that
+/// no checkpoint is completed that cannot be restored.
 pub(super) struct GroupEncoder {
     entries: u64,
     bytes: Vec<u8>,
+    check: ForeignCheck,
 }
 
 impl GroupEncoder {
-    pub(super) fn new() -> Self {
-        Self { entries: 0, bytes: Vec::new() }
+    fn new(schema: &Schema) -> Self {
+        Self { entries: 0, bytes: Vec::new(), check: ForeignCheck::new(schema) }
     }
 
-    /// Adds an entry, encoded by `encode`.
-    pub(super) fn entry(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds an entry, which comes in parts.
+    pub(super) fn entry<A: Record, B: Record, C: Record>(&mut self, parts: (&A, &B, &C)) -> Result<()> {
         self.begin();
         self.entries += 1;
-        encode(&mut self.bytes);
+        self.check(parts.1)?;
+        self.check(parts.2)?;
+        parts.0.encode(&mut self.bytes);
+        parts.1.encode(&mut self.bytes);
+        parts.2.encode(&mut self.bytes);
+        Ok(())
     }
 
     /// Adds keys with their values, in one go where their size is fixed.
-    pub(super) fn pairs<K: Record, V: Record>(&mut self, pairs: &[(&K, &V)]) {
+    pub(super) fn pairs<K: Record, V: Record>(&mut self, pairs: &[(&K, &V)]) -> Result<()> {
         self.begin();
+        if self.check.is_needed() {
+            for (key, value) in pairs {
+                self.check(*key)?;
+                self.check(*value)?;
+            }
+        }
         self.entries += pairs.len() as u64;
         match (K::FIXED_SIZE, V::FIXED_SIZE) {
             (Some(key_size), Some(value_size)) if key_size + value_size > 0 => {
@@ -58,6 +71,12 @@ impl GroupEncoder {
                 value.encode(&mut self.bytes);
             }),
         }
+        Ok(())
+    }
+
+    fn check<T: Record>(&mut self, part: &T) -> Result<()> {
+        let unreadable = |error| Error::from(error).with_kind(ErrorKind::State);
+        self.check.record(part).map_err(unreadable)
     }
 
     fn begin(&mut self) {
@@ -74,6 +93,7 @@ impl GroupEncoder {
         }
         self.entries = 0;
         self.bytes.clear();
+        self.check.begin();
         Ok(())
     }
 }
@@ -84,13 +104,14 @@ fn group_number(group: u32) -> u16 {
 
 /// Writes all groups of a range; `encode` adds the entries of one.
 pub(super) fn write_groups(
+    schema: &Schema,
     groups: KeyGroupRange,
     sink: &mut dyn KeyedSnapshotSink,
-    mut encode: impl FnMut(u32, &mut GroupEncoder),
+    mut encode: impl FnMut(u32, &mut GroupEncoder) -> Result<()>,
 ) -> Result<()> {
-    let mut encoder = GroupEncoder::new();
+    let mut encoder = GroupEncoder::new(schema);
     for group in groups.as_range() {
-        encode(group, &mut encoder);
+        encode(group, &mut encoder)?;
         encoder.finish(group, sink)?;
     }
     Ok(())
@@ -123,6 +144,9 @@ fn decode_group<E: Record>(
 
 #[cfg(test)]
 mod tests {
+    use flott_core::record::{Unreadable, decode_foreign, encode_foreign};
+    use serde::{Deserialize, Deserializer, Serialize};
+
     use super::*;
 
     #[derive(Default)]
@@ -139,11 +163,12 @@ mod tests {
     fn empty_groups_are_left_out_and_others_begin_with_their_count() {
         let mut groups = Groups::default();
         let range = KeyGroupRange { start: 4, end: 7 };
-        write_groups(range, &mut groups, |group, encoder| {
+        write_groups(&u8::schema(), range, &mut groups, |group, encoder| {
             if group != 5 {
-                encoder.entry(|out| out.push(1));
-                encoder.pairs(&[(&2u8, &3u8)]);
+                encoder.entry((&(), &1u8, &()))?;
+                encoder.pairs(&[(&2u8, &3u8)])?;
             }
+            Ok(())
         })
         .unwrap();
         let expected = vec![2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3];
@@ -160,5 +185,56 @@ mod tests {
         assert_eq!(group(3, &[1, 2]), Err(DecodeError::UnexpectedEnd));
         assert!(matches!(group(1, &[1, 2]), Err(DecodeError::Invalid(_))));
         assert_eq!(decode_group::<u8>(&[1], |_| Ok(())), Err(DecodeError::UnexpectedEnd));
+    }
+
+    /// A foreign type of which only tens are read back.
+    #[derive(Serialize, Deserialize)]
+    struct Tens(#[serde(deserialize_with = "tens")] u64);
+
+    fn tens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        u64::deserialize(deserializer).map(|number| number / 10 * 10)
+    }
+
+    impl Record for Tens {
+        const FIXED_SIZE: Option<usize> = None;
+        fn schema() -> Schema {
+            Schema::Foreign { name: "Tens".into(), version: 1 }
+        }
+        fn encode(&self, out: &mut Vec<u8>) {
+            encode_foreign(self, out);
+        }
+        fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+            decode_foreign(input)
+        }
+        fn duplicate(&self) -> Self {
+            Self(self.0)
+        }
+        fn check_foreign(&self, check: &mut ForeignCheck) -> Result<(), Unreadable> {
+            check.value(self)
+        }
+    }
+
+    /// Writes three key groups, of one entry each.
+    fn write(values: [u64; 3], encode: fn(&mut GroupEncoder, &Tens) -> Result<()>) -> Result<()> {
+        let schema = entry_schema(&[("key", u64::schema()), ("value", Tens::schema())]);
+        let groups = KeyGroupRange { start: 0, end: 3 };
+        write_groups(&schema, groups, &mut Groups::default(), |group, encoder| {
+            encode(encoder, &Tens(values[group as usize]))
+        })
+    }
+
+    #[test]
+    fn the_first_foreign_value_of_each_key_group_is_read_back() {
+        for encode in [
+            |encoder: &mut GroupEncoder, value: &Tens| encoder.pairs(&[(&1u64, value)]),
+            |encoder: &mut GroupEncoder, value: &Tens| encoder.entry((&1u64, value, &())),
+        ] {
+            write([10, 20, 30], encode).unwrap();
+            for values in [[11, 20, 30], [10, 21, 30], [10, 20, 31]] {
+                let error = write(values, encode).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::State);
+                assert!(error.to_string().contains("type `Tens`"), "{error}");
+            }
+        }
     }
 }

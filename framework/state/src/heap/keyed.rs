@@ -2,11 +2,12 @@ use std::ops::Range;
 
 use flott_core::{
     KeyGroup, KeyGroupRange, MaxParallelism,
+    hash::HashSeed,
     record::{DecodeError, Key, Record},
     state::StateDescriptor,
 };
 
-use super::{freezable::Freezable, frozen::Frozen, table::Table};
+use super::{freezable::Freezable, frozen::Frozen, hash::KeyHash, table::Table};
 
 /// A full segment is split, unless it is down to one key group. Seven eighths of a power of two: what the hash table
 /// takes before it grows.
@@ -75,23 +76,26 @@ impl Slot {
 /// with one key is as cheap as it should be and a checkpoint never makes a write copy much.
 pub(super) struct KeyedTable<K, V> {
     space: KeySpace,
+    seed: HashSeed,
     segments: Vec<Segment<K, V>>,
     /// Segment by key group, counted from the first one; empty while there is only one segment.
     directory: Vec<u16>,
 }
 
 impl<K: Key, V: Record> KeyedTable<K, V> {
-    pub(super) fn new(space: KeySpace) -> Self {
+    pub(super) fn new(space: KeySpace, seed: HashSeed) -> Self {
         let all = Segment { groups: space.groups.as_range(), table: Freezable::default() };
-        Self { space, segments: vec![all], directory: Vec::new() }
+        Self { space, seed, segments: vec![all], directory: Vec::new() }
     }
 
     #[inline]
-    fn segment(&self, hash: u64) -> u32 {
+    fn segment(&self, hash: KeyHash) -> u32 {
         if self.directory.is_empty() {
             return 0;
         }
-        u32::from(self.directory[(self.space.group(hash).wrapping_sub(self.space.groups.start)) as usize])
+        u32::from(
+            self.directory[(self.space.group(hash.group).wrapping_sub(self.space.groups.start)) as usize],
+        )
     }
 
     #[inline]
@@ -108,16 +112,16 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     /// First step of bringing the entry of a key with this hash nearer: what tells where it is.
     #[inline]
-    pub(super) fn prefetch_tags(&self, hash: u64) -> Slot {
+    pub(super) fn prefetch_tags(&self, hash: KeyHash) -> Slot {
         let segment = self.segment(hash);
-        self.table(segment).prefetch_tags(hash);
+        self.table(segment).prefetch_tags(hash.table);
         Slot { segment, ..Slot::NONE }
     }
 
     /// Second step: the entry itself. Returns where it probably is.
     #[inline]
-    pub(super) fn prefetch_entry(&self, hash: u64, first_step: Slot) -> Slot {
-        let entry = self.table(first_step.segment).prefetch(hash);
+    pub(super) fn prefetch_entry(&self, hash: KeyHash, first_step: Slot) -> Slot {
+        let entry = self.table(first_step.segment).prefetch(hash.table);
         entry.map_or(Slot::NONE, |entry| Slot::new(first_step.segment, entry))
     }
 
@@ -130,8 +134,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     /// The value of a key, to look at: without a copy.
     #[inline]
-    pub(super) fn find_value(&self, hash: u64, key: &K) -> Option<&V> {
-        self.table(self.segment(hash)).find_value(hash, key)
+    pub(super) fn find_value(&self, hash: KeyHash, key: &K) -> Option<&V> {
+        self.table(self.segment(hash)).find_value(hash.table, key)
     }
 
     /// The value of `key`, to look at, if `slot` has its entry.
@@ -142,20 +146,20 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     /// The value of a key.
     #[inline]
-    pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+    pub(super) fn find_mut(&mut self, hash: KeyHash, key: &K) -> Option<&mut V> {
         let segment = self.segment(hash);
         let table = &mut self.segments[segment as usize].table;
         // Only what is there is worth a copy.
         if let Freezable::Shared(frozen) = table {
-            frozen.find(hash, key)?;
+            frozen.find(hash.table, key)?;
         }
-        table.write().find_mut(hash, key)
+        table.write().find_mut(hash.table, key)
     }
 
     /// Where the entry of a key is.
-    pub(super) fn find(&self, hash: u64, key: &K) -> Option<Slot> {
+    pub(super) fn find(&self, hash: KeyHash, key: &K) -> Option<Slot> {
         let segment = self.segment(hash);
-        self.table(segment).find(hash, key).map(|entry| Slot::new(segment, entry))
+        self.table(segment).find(hash.table, key).map(|entry| Slot::new(segment, entry))
     }
 
     #[inline]
@@ -164,20 +168,20 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     }
 
     /// Adds a key that is not there.
-    pub(super) fn insert(&mut self, hash: u64, key: K, value: V) -> Slot {
+    pub(super) fn insert(&mut self, hash: KeyHash, key: K, value: V) -> Slot {
         let mut segment = self.segment(hash);
         while self.is_full(segment) {
             self.split(segment);
             segment = self.segment(hash);
         }
-        let entry = self.segments[segment as usize].table.write().insert(hash, key, value);
+        let entry = self.segments[segment as usize].table.write().insert(hash.table, key, value, self.seed);
         Slot::new(segment, entry)
     }
 
     /// Removes a key; returns its value.
-    pub(super) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+    pub(super) fn remove(&mut self, hash: KeyHash, key: &K) -> Option<V> {
         let slot = self.find(hash, key)?;
-        self.segments[slot.segment as usize].table.write().remove(hash, key)
+        self.segments[slot.segment as usize].table.write().remove(hash.table, key, self.seed)
     }
 
     #[inline]
@@ -188,16 +192,17 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     #[cold]
     fn split(&mut self, number: u32) {
-        let space = self.space;
+        let (space, seed) = (self.space, self.seed);
         let new = u16::try_from(self.segments.len()).expect("there are at most 32768 key groups");
         let segment = &mut self.segments[number as usize];
         let Range { start, end } = segment.groups;
         let middle = start.midpoint(end);
         let (mut lower, mut upper) = (Table::default(), Table::with_capacity(SEGMENT_ENTRIES_MAX / 2));
+        let mut scratch = Vec::new();
         segment.table.write().drain(&mut |key, value| {
-            let hash = key.key_hash();
-            let half = if space.group(hash) < middle { &mut lower } else { &mut upper };
-            half.insert(hash, key, value);
+            let hash = KeyHash::of(&key, seed, &mut scratch);
+            let half = if space.group(hash.group) < middle { &mut lower } else { &mut upper };
+            half.insert(hash.table, key, value, seed);
             true
         });
         segment.groups = start..middle;
@@ -244,8 +249,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// # Errors
     /// When the key lies in a foreign group or is there already.
     pub(super) fn restore(&mut self, group: KeyGroup, key: K, value: V) -> Result<(), DecodeError> {
-        let hash = key.key_hash();
-        self.space.check(hash, group)?;
+        let hash = KeyHash::of(&key, self.seed, &mut Vec::new());
+        self.space.check(hash.group, group)?;
         if self.find(hash, &key).is_some() {
             return Err(DecodeError::Invalid("a key is there twice"));
         }

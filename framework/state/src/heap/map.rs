@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use flott_core::{
     Result, Schema,
+    hash::HashSeed,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
     state::{KeyedState, MapTable, SharedKeys, StateDescriptor},
@@ -11,33 +12,38 @@ use super::{
     batch::BatchKeys,
     encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
     keyed::{KeySpace, KeyedTable},
+    shared_map::SharedMap,
 };
 
 /// One ordered map per key. A key without entries has no map.
 pub(super) struct HeapMapTable<K, M, V> {
     descriptor: StateDescriptor,
     batch: BatchKeys<K>,
-    table: KeyedTable<K, BTreeMap<M, V>>,
+    table: KeyedTable<K, SharedMap<M, V>>,
 }
 
 impl<K: Key, M: Record + Ord, V: Record> HeapMapTable<K, M, V> {
-    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
-        let mut table = KeyedTable::new(KeySpace::of(descriptor));
+    pub(super) fn restore(
+        descriptor: &StateDescriptor,
+        seed: HashSeed,
+        restored: &mut RestoredOperator,
+    ) -> Result<Self> {
+        let mut table = KeyedTable::new(KeySpace::of(descriptor), seed);
         restore_entries(descriptor, &Self::schema(), restored, |group, (key, map)| {
             table.restore(group, key, map)
         })?;
-        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::default(), table })
+        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::new(seed), table })
     }
 
     fn schema() -> Schema {
-        entry_schema(&[("key", K::schema()), ("map", BTreeMap::<M, V>::schema())])
+        entry_schema(&[("key", K::schema()), ("map", SharedMap::<M, V>::schema())])
     }
 
     fn map(&mut self, at: usize) -> Option<&BTreeMap<M, V>> {
-        self.batch.get(&self.table, at)
+        self.batch.get(&self.table, at).map(SharedMap::read)
     }
 
-    fn map_mut(&mut self, at: usize) -> Option<&mut BTreeMap<M, V>> {
+    fn map_mut(&mut self, at: usize) -> Option<&mut SharedMap<M, V>> {
         self.batch.get_mut(&mut self.table, at)
     }
 }
@@ -60,7 +66,9 @@ impl<K: Key, M: Record + Ord, V: Record> KeyedState for HeapMapTable<K, M, V> {
         let groups = self.descriptor.key_groups;
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut by_group = frozen.by_group();
-            write_groups(groups, sink, |group, encoder| encoder.pairs(by_group.entries(group)))
+            write_groups(&Self::schema(), groups, sink, |group, encoder| {
+                encoder.pairs(by_group.entries(group))
+            })
         };
         keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
     }
@@ -79,14 +87,14 @@ impl<K: Key, M: Record + Ord, V: Record> MapTable<M, V> for HeapMapTable<K, M, V
         if let Some(map) = self.map_mut(at) {
             return map.insert(map_key, value);
         }
-        self.batch.set(&mut self.table, at, BTreeMap::from([(map_key, value)]));
+        self.batch.set(&mut self.table, at, SharedMap::new(BTreeMap::from([(map_key, value)])));
         None
     }
 
     fn remove(&mut self, at: usize, map_key: &M) -> Option<V> {
         let map = self.map_mut(at)?;
         let removed = map.remove(map_key);
-        if map.is_empty() {
+        if map.read().is_empty() {
             self.clear(at);
         }
         removed

@@ -1,4 +1,9 @@
-use flott_core::record::{Key, Record};
+use std::cell::RefCell;
+
+use flott_core::{
+    hash::HashSeed,
+    record::{Key, Record},
+};
 use hashbrown::HashTable;
 
 use super::{
@@ -37,17 +42,16 @@ impl<K: Record, V: Record> Duplicate for Table<K, V> {
     }
 }
 
-/// The hash as the table sees it, which takes a tag from the top and a position from the bottom. The top of a key's
-/// hash chooses the key group, so it is much the same for all keys of a table.
-#[inline]
-fn spread(hash: u64) -> u64 {
-    hash ^ (hash << 16)
-}
-
 /// Where a table has its tags: behind its entries, which lie in descending order. The layout is the hash table's own
 /// affair; if it changes, prefetching helps less.
 fn tags_behind<E>(entry: &E, at: usize) -> usize {
     std::ptr::from_ref(entry).addr() + (at + 1) * size_of::<E>()
+}
+
+/// The hash of an entry that moves.
+fn rehash<K: Record, V>(seed: HashSeed) -> impl Fn(&Entry<K, V>) -> u64 {
+    let scratch = RefCell::new(Vec::new());
+    move |Entry(key, _)| key.table_hash(seed, &mut scratch.borrow_mut())
 }
 
 impl<K: Key, V> Table<K, V> {
@@ -69,13 +73,13 @@ impl<K: Key, V> Table<K, V> {
     pub(super) fn prefetch_tags(&self, hash: u64) {
         let mask = self.entries.num_buckets().wrapping_sub(1);
         #[expect(clippy::cast_possible_truncation, reason = "a position is in the lower bits")]
-        prefetch_address(self.tags + (spread(hash) as usize & mask));
+        prefetch_address(self.tags + (hash as usize & mask));
     }
 
     /// Where the entry of a key with this hash probably is; brings it nearer, without looking at it.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) -> Option<usize> {
-        self.entries.find_bucket_index(spread(hash), |entry| {
+        self.entries.find_bucket_index(hash, |entry| {
             prefetch(entry);
             true
         })
@@ -84,19 +88,19 @@ impl<K: Key, V> Table<K, V> {
     /// Where the entry of a key is, until an entry is added.
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &K) -> Option<usize> {
-        self.entries.find_bucket_index(spread(hash), |Entry(found, _)| found == key)
+        self.entries.find_bucket_index(hash, |Entry(found, _)| found == key)
     }
 
     /// The value of a key, to look at.
     #[inline]
     pub(super) fn find_value(&self, hash: u64, key: &K) -> Option<&V> {
-        self.entries.find(spread(hash), |Entry(found, _)| found == key).map(|Entry(_, value)| value)
+        self.entries.find(hash, |Entry(found, _)| found == key).map(|Entry(_, value)| value)
     }
 
     /// The value of a key.
     #[inline]
     pub(super) fn find_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
-        self.entries.find_mut(spread(hash), |Entry(found, _)| found == key).map(|Entry(_, value)| value)
+        self.entries.find_mut(hash, |Entry(found, _)| found == key).map(|Entry(_, value)| value)
     }
 
     /// Whether the entry of `key` is there.
@@ -123,20 +127,19 @@ impl<K: Key, V> Table<K, V> {
     }
 
     /// Adds a key that is not there; returns where.
-    pub(super) fn insert(&mut self, hash: u64, key: K, value: V) -> usize {
-        let rehash = |Entry(key, _): &Entry<K, V>| spread(key.key_hash());
-        let inserted = self.entries.insert_unique(spread(hash), Entry(key, value), rehash);
+    pub(super) fn insert(&mut self, hash: u64, key: K, value: V, seed: HashSeed) -> usize {
+        let inserted = self.entries.insert_unique(hash, Entry(key, value), rehash(seed));
         let at = inserted.bucket_index();
         self.tags = tags_behind(inserted.get(), at);
         at
     }
 
     /// Removes a key; returns its value.
-    pub(super) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
-        let entry = self.entries.find_entry(spread(hash), |Entry(found, _)| found == key).ok()?;
+    pub(super) fn remove(&mut self, hash: u64, key: &K, seed: HashSeed) -> Option<V> {
+        let entry = self.entries.find_entry(hash, |Entry(found, _)| found == key).ok()?;
         let (Entry(_, value), _) = entry.remove();
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
-            self.entries.shrink_to(self.entries.len() * 2, |Entry(key, _)| spread(key.key_hash()));
+            self.entries.shrink_to(self.entries.len() * 2, rehash(seed));
         }
         Some(value)
     }
@@ -152,7 +155,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::testing::{Clash, Random};
+    use flott_core::testkit::Random;
+
+    use crate::testing::Clash;
+
+    const SEED: HashSeed = HashSeed::new(1, 2);
+
+    fn hash<K: Key>(key: &K) -> u64 {
+        key.table_hash(SEED, &mut Vec::new())
+    }
 
     fn check(seed: u64, keys: u64, steps: u64, removals: u64) {
         let mut random = Random::new(seed);
@@ -160,12 +171,12 @@ mod tests {
         let mut model = BTreeMap::new();
         for step in 0..steps {
             let key = random.below(keys);
-            let hash = key.key_hash();
+            let hash = hash(&key);
             let found = table.find(hash, &key);
             assert_eq!(found.map(|entry| *table.value_mut(entry)), model.get(&key).copied());
             match found {
                 Some(entry) if random.below(100) < removals => {
-                    assert_eq!(table.remove(hash, &key), model.remove(&key));
+                    assert_eq!(table.remove(hash, &key, SEED), model.remove(&key));
                     assert!(!table.is_at(entry, &key));
                 }
                 Some(entry) => {
@@ -174,7 +185,7 @@ mod tests {
                     model.insert(key, step);
                 }
                 None => {
-                    let entry = table.insert(hash, key, step);
+                    let entry = table.insert(hash, key, step, SEED);
                     assert!(table.is_at(entry, &key));
                     model.insert(key, step);
                 }
@@ -198,13 +209,13 @@ mod tests {
     fn keys_with_one_hash_are_told_apart() {
         let mut table = Table::default();
         for key in (0..100).map(Clash) {
-            table.insert(key.key_hash(), key, ());
+            table.insert(hash(&key), key, (), SEED);
         }
         for key in (0..100).step_by(3).map(Clash) {
-            assert!(table.remove(key.key_hash(), &key).is_some());
+            assert!(table.remove(hash(&key), &key, SEED).is_some());
         }
         for key in (0..100).map(Clash) {
-            assert_eq!(table.find(key.key_hash(), &key).is_some(), key.0 % 3 != 0);
+            assert_eq!(table.find(hash(&key), &key).is_some(), key.0 % 3 != 0);
         }
     }
 
@@ -212,12 +223,12 @@ mod tests {
     fn a_table_that_became_small_gives_memory_back() {
         let mut table = Table::default();
         for key in 0..10_000u64 {
-            table.insert(key.key_hash(), key, ());
+            table.insert(hash(&key), key, (), SEED);
         }
         for key in 0..9_990u64 {
-            table.remove(key.key_hash(), &key);
+            table.remove(hash(&key), &key, SEED);
         }
         assert!(table.entries.capacity() < 200);
-        assert!((9_990..10_000).all(|key| table.find(u64::key_hash(&key), &key).is_some()));
+        assert!((9_990..10_000).all(|key| table.find(hash(&key), &key).is_some()));
     }
 }

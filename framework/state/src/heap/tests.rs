@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use flott_core::{
     ErrorKind, EventTime, KeyGroup, MaxParallelism, Result, SubtaskIndex,
+    hash::HashSeed,
     record::{Key, Record},
     snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot},
     state::{KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDescriptor, ValueTable},
+    testkit::Random,
 };
 
 use super::HeapBackend;
-use crate::testing::Random;
 
+const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 const STATE: &str = "state";
 
 #[derive(Default)]
@@ -100,7 +102,7 @@ fn random_keys(random: &mut Random, domain: u64) -> Vec<String> {
 fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
     for (seed, domain) in [(1, 10), (2, 400), (3, 20_000)] {
         let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-            HeapBackend.value::<String, u64>(descriptor, restored)
+            HeapBackend::new(SEED).value::<String, u64>(descriptor, restored)
         };
         let mut random = Random::new(seed);
         let mut model = BTreeMap::<String, u64>::new();
@@ -159,7 +161,7 @@ fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
 #[test]
 fn map_tables_agree_with_a_map_of_maps() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.map::<u32, u8, String>(descriptor, restored)
+        HeapBackend::new(SEED).map::<u32, u8, String>(descriptor, restored)
     };
     let mut random = Random::new(7);
     let mut model = BTreeMap::<u32, BTreeMap<u8, String>>::new();
@@ -218,7 +220,7 @@ fn map_tables_agree_with_a_map_of_maps() {
 #[test]
 fn timer_tables_agree_with_a_sorted_list() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.timers::<u64>(descriptor, restored)
+        HeapBackend::new(SEED).timers::<u64>(descriptor, restored)
     };
     let mut random = Random::new(11);
     let mut model = std::collections::BTreeSet::<(i64, u64)>::new();
@@ -265,7 +267,7 @@ fn timer_tables_agree_with_a_sorted_list() {
 #[test]
 fn due_timers_are_deleted_one_by_one() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.timers::<String>(descriptor, restored)
+        HeapBackend::new(SEED).timers::<String>(descriptor, restored)
     };
     let mut random = Random::new(13);
     let mut subtasks = Subtasks::new(1, &[], make);
@@ -297,7 +299,7 @@ fn due_timers_are_deleted_one_by_one() {
 #[test]
 fn window_tables_agree_with_a_map() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.windows::<u64, u64>(descriptor, restored)
+        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
     };
     let mut random = Random::new(17);
     let mut model = BTreeMap::<EventTime, BTreeMap<u64, u64>>::new();
@@ -366,10 +368,10 @@ fn window_tables_agree_with_a_map() {
 #[test]
 fn a_read_during_a_checkpoint_copies_nothing() {
     let make_values = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.value::<u64, u64>(descriptor, restored)
+        HeapBackend::new(SEED).value::<u64, u64>(descriptor, restored)
     };
     let make_maps = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.map::<u64, u8, u64>(descriptor, restored)
+        HeapBackend::new(SEED).map::<u64, u8, u64>(descriptor, restored)
     };
     // Few keys are looked up plainly, many are looked ahead for.
     for (count, seed) in [(10, 1), (10, 2), (300_000, 1), (300_000, 2), (300_000, 3), (300_000, 4)] {
@@ -411,7 +413,7 @@ fn a_read_during_a_checkpoint_copies_nothing() {
 #[test]
 fn a_large_window_is_taken_in_parts() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.windows::<u64, u64>(descriptor, restored)
+        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
     };
     let mut subtasks = Subtasks::new(1, &[], make);
     let keys: Vec<u64> = (0..20_000).collect();
@@ -438,7 +440,7 @@ fn a_large_window_is_taken_in_parts() {
 #[test]
 fn a_window_whose_visitor_fails_is_gone_all_the_same() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.windows::<u64, u64>(descriptor, restored)
+        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
     };
     let mut subtasks = Subtasks::new(1, &[], make);
     subtasks.batch(&[1u64, 2, 3], &mut Random::new(1), |table, at, _| table.set(EventTime(0), at, 1));
@@ -464,7 +466,7 @@ fn damaged_groups_are_refused() {
     let restore = |group, bytes| {
         let keyed = RestoredKeyed { schema: None, groups: vec![(group, bytes)] };
         let mut restored = RestoredOperator { keyed: BTreeMap::from([(STATE.to_owned(), keyed)]) };
-        HeapBackend.value::<u64, u64>(&descriptor, &mut restored).map(drop)
+        HeapBackend::new(SEED).value::<u64, u64>(&descriptor, &mut restored).map(drop)
     };
     restore(at_home, entry(1)).unwrap();
     let refused = |group, bytes| {
@@ -481,7 +483,7 @@ fn damaged_groups_are_refused() {
 #[should_panic(expected = "keys of another type")]
 fn keys_of_another_type_are_a_bug() {
     let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend.value::<u64, u64>(descriptor, restored)
+        HeapBackend::new(SEED).value::<u64, u64>(descriptor, restored)
     };
     Subtasks::new(1, &[], make).tables[0].begin_batch(Arc::new(KeyBatch::<u32>::default()));
 }

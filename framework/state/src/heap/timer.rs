@@ -8,6 +8,7 @@ use std::{
 
 use flott_core::{
     Result, Schema,
+    hash::HashSeed,
     record::{DecodeError, Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
     state::{KeyBatch, KeyedState, SharedKeys, StateDescriptor, TimerTable},
@@ -51,12 +52,16 @@ pub(super) struct HeapTimerTable<K> {
 }
 
 impl<K: Key> HeapTimerTable<K> {
-    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
+    pub(super) fn restore(
+        descriptor: &StateDescriptor,
+        seed: HashSeed,
+        restored: &mut RestoredOperator,
+    ) -> Result<Self> {
         let groups = descriptor.key_groups.len();
         let mut table = Self {
             descriptor: descriptor.clone(),
             space: KeySpace::of(descriptor),
-            batch: BatchKeys::default(),
+            batch: BatchKeys::new(seed),
             groups: std::iter::repeat_with(Freezable::default).take(groups).collect(),
             first_times: vec![i64::MAX; groups],
             timers: 0,
@@ -111,10 +116,9 @@ impl<K: Key> KeyedState for HeapTimerTable<K> {
         let frozen: Vec<_> = filled.collect();
         let groups = self.descriptor.key_groups;
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
-            write_groups(groups, sink, |group, encoder| {
-                if let Some(timers) = &frozen[(group - groups.start) as usize] {
-                    timers.0.iter().for_each(|timer| encoder.entry(|out| timer.encode(out)));
-                }
+            write_groups(&Self::schema(), groups, sink, |group, encoder| {
+                let timers = frozen[(group - groups.start) as usize].iter().flat_map(|timers| &timers.0);
+                timers.into_iter().try_for_each(|(time, key)| encoder.entry((time, key, &())))
             })
         };
         keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
@@ -123,7 +127,7 @@ impl<K: Key> KeyedState for HeapTimerTable<K> {
 
 impl<K: Key> TimerTable for HeapTimerTable<K> {
     fn register(&mut self, at: usize, time: i64) {
-        let (key, hash) = self.batch.at(at);
+        let (key, hash) = self.batch.in_group(at);
         let (group, timer) = (self.group_index(hash), (time, key.duplicate()));
         if !self.groups[group].read().0.contains(&timer) {
             self.insert(group, time, timer.1);
@@ -131,7 +135,7 @@ impl<K: Key> TimerTable for HeapTimerTable<K> {
     }
 
     fn delete(&mut self, at: usize, time: i64) -> bool {
-        let (key, hash) = self.batch.at(at);
+        let (key, hash) = self.batch.in_group(at);
         let group = self.group_index(hash);
         if time < self.first_times[group] {
             return false;

@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use flott_core::{
     Result, Schema,
+    hash::HashSeed,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
     state::{KeyedState, SharedKeys, StateDescriptor, ValueTable},
@@ -21,12 +22,16 @@ pub(super) struct HeapValueTable<K, V> {
 }
 
 impl<K: Key, V: Record> HeapValueTable<K, V> {
-    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
-        let mut table = KeyedTable::new(KeySpace::of(descriptor));
+    pub(super) fn restore(
+        descriptor: &StateDescriptor,
+        seed: HashSeed,
+        restored: &mut RestoredOperator,
+    ) -> Result<Self> {
+        let mut table = KeyedTable::new(KeySpace::of(descriptor), seed);
         restore_entries(descriptor, &Self::schema(), restored, |group, (key, value)| {
             table.restore(group, key, value)
         })?;
-        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::default(), table })
+        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::new(seed), table })
     }
 
     fn schema() -> Schema {
@@ -52,7 +57,9 @@ impl<K: Key, V: Record> KeyedState for HeapValueTable<K, V> {
         let groups = self.descriptor.key_groups;
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut by_group = frozen.by_group();
-            write_groups(groups, sink, |group, encoder| encoder.pairs(by_group.entries(group)))
+            write_groups(&Self::schema(), groups, sink, |group, encoder| {
+                encoder.pairs(by_group.entries(group))
+            })
         };
         keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
     }

@@ -2,6 +2,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use flott_core::{
     EventTime, Result, Schema,
+    hash::HashSeed,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
     state::{KeyedState, SharedKeys, StateDescriptor, WindowTable},
@@ -16,6 +17,7 @@ use super::{
 /// One accumulator per window and key, by window first: an open window is a table of its own.
 pub(super) struct HeapWindowTable<K, A> {
     descriptor: StateDescriptor,
+    seed: HashSeed,
     batch: BatchKeys<K>,
     /// In order of start.
     windows: VecDeque<(EventTime, Box<KeyedTable<K, A>>)>,
@@ -26,10 +28,15 @@ pub(super) struct HeapWindowTable<K, A> {
 }
 
 impl<K: Key, A: Record> HeapWindowTable<K, A> {
-    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
+    pub(super) fn restore(
+        descriptor: &StateDescriptor,
+        seed: HashSeed,
+        restored: &mut RestoredOperator,
+    ) -> Result<Self> {
         let mut table = Self {
             descriptor: descriptor.clone(),
-            batch: BatchKeys::default(),
+            seed,
+            batch: BatchKeys::new(seed),
             windows: VecDeque::new(),
             last: 0,
             spare: None,
@@ -65,7 +72,7 @@ impl<K: Key, A: Record> HeapWindowTable<K, A> {
         }
         let at = self.windows.partition_point(|(start, _)| *start < window);
         let space = KeySpace::of(&self.descriptor);
-        let table = self.spare.take().unwrap_or_else(|| Box::new(KeyedTable::new(space)));
+        let table = self.spare.take().unwrap_or_else(|| Box::new(KeyedTable::new(space, self.seed)));
         self.windows.insert(at, (window, table));
         self.last = at;
         at
@@ -94,16 +101,13 @@ impl<K: Key, A: Record> KeyedState for HeapWindowTable<K, A> {
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut windows: Vec<_> =
                 frozen.iter().map(|(window, frozen)| (*window, frozen.by_group())).collect();
-            write_groups(groups, sink, |group, encoder| {
+            write_groups(&Self::schema(), groups, sink, |group, encoder| {
                 for (window, by_group) in &mut windows {
                     for (key, accumulator) in by_group.entries(group) {
-                        encoder.entry(|out| {
-                            window.encode(out);
-                            key.encode(out);
-                            accumulator.encode(out);
-                        });
+                        encoder.entry((window, *key, *accumulator))?;
                     }
                 }
+                Ok(())
             })
         };
         keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))

@@ -3,7 +3,7 @@ use flott_core::{
     record::{DecodeError, Record, decode_length, encode_length},
 };
 
-use super::{END_MAGIC, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
+use super::{END_MAGIC, FOOTER_BYTES, FORMAT, HEADER_BYTES, MAGIC};
 
 /// Where one key group of a state is, and how much it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,11 @@ pub(super) fn decode_index(mut input: &[u8], body_end: u64) -> Result<Vec<Sectio
 }
 
 fn decode_section(input: &mut &[u8], body_end: u64) -> Result<Section, DecodeError> {
-    let operator = OperatorUid::new(String::decode(input)?).map_err(DecodeError::Foreign)?;
+    let operator = OperatorUid::new(String::decode(input)?).map_err(DecodeError::Malformed)?;
     let state = String::decode(input)?;
     let schema = serde_json::from_str(&String::decode(input)?);
-    let schema = schema.map_err(|error| DecodeError::Foreign(error.to_string()))?;
+    let schema =
+        schema.map_err(|error| DecodeError::Malformed(format!("the schema of state {state:?}: {error}")))?;
     let mut groups = Vec::<GroupEntry>::new();
     for (group, entries, offset, length, crc32c) in Vec::<EncodedGroup>::decode(input)? {
         let expected = groups.last().map(|last| last.offset + last.length);
@@ -94,26 +95,22 @@ fn decode_section(input: &mut &[u8], body_end: u64) -> Result<Section, DecodeErr
 
 pub(super) fn encode_header() -> Vec<u8> {
     let mut out = MAGIC.to_vec();
-    VERSION.encode(&mut out);
+    FORMAT.newest.encode(&mut out);
     crc32c::crc32c(&out).encode(&mut out);
     out
 }
 
-/// Why the first bytes of a file are not those of a snapshot that can be read.
-pub(super) fn check_header(header: &[u8]) -> Result<(), String> {
+/// The format number in the first bytes of a file, or why they are not those of a snapshot.
+pub(super) fn decode_header(header: &[u8]) -> Result<u32, String> {
     let (head, checksum) = header.split_at_checked(12).ok_or("the header is cut off")?;
-    let (magic, version) = head.split_at(8);
+    let (magic, format) = head.split_at(8);
     if magic != MAGIC {
         return Err("it does not begin like a snapshot".into());
     }
     if checksum != crc32c::crc32c(head).to_le_bytes() {
         return Err("the checksum of the header is wrong".into());
     }
-    if version != VERSION.to_le_bytes() {
-        let version = u32::decode_fixed(version).unwrap_or_default();
-        return Err(format!("it has format {version}, this binary reads format {VERSION}"));
-    }
-    Ok(())
+    u32::decode_fixed(format).map_err(|error| error.to_string())
 }
 
 /// Where the index is, and its checksum.
@@ -207,7 +204,7 @@ mod tests {
         let footer = Footer { index_offset: 16, index_length: 52, index_crc32c: 9 };
         assert_eq!(Footer::decode(&footer.encode(), 100), Ok(footer));
         assert!(Footer::decode(&footer.encode(), 101).is_err());
-        check_header(&encode_header()).unwrap();
+        decode_header(&encode_header()).unwrap();
         for at in 0..32 {
             let mut changed = footer.encode();
             changed[at] ^= 1;
@@ -215,7 +212,7 @@ mod tests {
             if let Some(at) = Some(at).filter(|at| *at < 16) {
                 let mut changed = encode_header();
                 changed[at] ^= 1;
-                assert!(check_header(&changed).is_err(), "header byte {at}");
+                assert!(decode_header(&changed).is_err(), "header byte {at}");
             }
         }
     }

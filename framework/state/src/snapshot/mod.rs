@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! file    = header  body  index  footer
-//! header  = "FLOTTSNP"  version: u32 (1)  checksum of the 12 bytes before: u32
+//! header  = "FLOTTSNP"  format: u32 (1)  checksum of the 12 bytes before: u32
 //! body    = the key groups' bytes, one after the other, as the index says
 //! index   = sections: u32, then per section (one per keyed state):
 //!             operator uid: string   state name: string   schema: string (JSON)
@@ -15,8 +15,8 @@
 //! ```
 //!
 //! The groups of a section lie in the body in the order of the index, without gaps, so a restore with another
-//! parallelism reads the groups it needs with few range reads. Every byte is under a checksum. Version 1 is read by all
-//! later versions; `tests/golden/v1.snap` holds them to it.
+//! parallelism reads the groups it needs with few range reads. Every byte is under a checksum. `tests/golden/v1.snap` is a file
+//! of format 1; the rule for changes is that of [`flott_core::format`].
 
 mod encoder;
 mod index;
@@ -26,12 +26,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use flott_core::format::Format;
+
 pub use index::{GroupEntry, Section};
 pub use reader::SnapshotReader;
 pub use writer::SnapshotWriter;
 
 const MAGIC: &[u8; 8] = b"FLOTTSNP";
 const END_MAGIC: &[u8; 8] = b"FLOTTEND";
-const VERSION: u32 = 1;
+const FORMAT: Format = Format::first("snapshot file");
 const HEADER_BYTES: u64 = 16;
 const FOOTER_BYTES: u64 = 32;

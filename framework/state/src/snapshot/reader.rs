@@ -8,8 +8,8 @@ use flott_core::{
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{
-    FOOTER_BYTES, HEADER_BYTES,
-    index::{Footer, GroupEntry, Section, check_header, decode_index},
+    FOOTER_BYTES, FORMAT, HEADER_BYTES,
+    index::{Footer, GroupEntry, Section, decode_header, decode_index},
 };
 use crate::storage::failed;
 
@@ -39,7 +39,9 @@ impl SnapshotReader {
         if size < HEADER_BYTES + FOOTER_BYTES {
             return Err(reader.damaged("it is too short"));
         }
-        check_header(&reader.range(0..HEADER_BYTES).await?).map_err(|what| reader.damaged(what))?;
+        let header = reader.range(0..HEADER_BYTES).await?;
+        let format = decode_header(&header).map_err(|what| reader.damaged(what))?;
+        FORMAT.check(format).map_err(|error| error.context(path))?;
         let footer = reader.range(size - FOOTER_BYTES..size).await?;
         let footer = Footer::decode(&footer, size).map_err(|what| reader.damaged(what))?;
         let index_end = footer.index_offset + footer.index_length;

@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc};
 use flott_core::{
     ErrorKind, KeyGroup, KeyGroupRange, OperatorUid, Record, Result, Schema,
     snapshot::{KeyedSnapshotSink, RestoredOperator, WriteKeyed},
+    testkit::{Random, seeds},
 };
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use tokio::runtime::Runtime;
@@ -96,27 +97,60 @@ fn any_range_of_groups_is_read_whatever_the_size_of_parts() {
     }
 }
 
+/// Asserts that the bytes are noticed not to be those that were written.
+fn assert_refused(bytes: Vec<u8>, what: &str) {
+    let file = File::of(bytes);
+    let read = file.restore("totals", 0, 128).and_then(|_| file.restore("alerts", 0, 128));
+    let error = read.expect_err(what);
+    assert_eq!(error.kind(), ErrorKind::State, "{what}");
+    assert!(error.to_string().contains(PATH), "{error}");
+}
+
 #[test]
-fn any_changed_or_missing_byte_is_an_error_that_names_the_file() {
+fn any_changed_bit_or_missing_byte_is_an_error_that_names_the_file() {
     let intact = File::write(PART_BYTES_MAX).bytes();
-    let refused = |bytes: Vec<u8>, what: &str| {
-        let file = File::of(bytes);
-        let read = file.restore("totals", 0, 128).and_then(|_| file.restore("alerts", 0, 128));
-        let error = read.expect_err(what);
-        assert_eq!(error.kind(), ErrorKind::State, "{what}");
-        assert!(error.to_string().contains(PATH), "{error}");
-    };
-    for at in 0..intact.len() {
+    for bit in 0..intact.len() * 8 {
         let mut changed = intact.clone();
-        changed[at] ^= 0x20;
-        refused(changed, &format!("byte {at}"));
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert_refused(changed, &format!("bit {bit}"));
     }
-    for length in (0..intact.len()).step_by(13) {
-        refused(intact[..length].to_vec(), &format!("cut to {length} bytes"));
+    for length in 0..intact.len() {
+        assert_refused(intact[..length].to_vec(), &format!("cut to {length} bytes"));
     }
     let mut another = File::of(intact);
     another.size += 1;
     assert!(another.restore("totals", 0, 1).unwrap_err().to_string().contains("instead of"));
+}
+
+/// Writes over, swaps, removes and adds bytes.
+fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+    let mut part = |bytes: &[u8]| {
+        let start = random.below(bytes.len() as u64) as usize;
+        start..bytes.len().min(start + 1 + random.below(64) as usize)
+    };
+    let (first, second) = (part(bytes), part(bytes));
+    match random.below(4) {
+        0 => bytes[first].iter_mut().for_each(|byte| *byte = random.bits().to_le_bytes()[0]),
+        1 => first.zip(second).for_each(|(a, b)| bytes.swap(a, b)),
+        2 => drop(bytes.drain(first)),
+        _ => {
+            let copy = bytes[first].to_vec();
+            drop(bytes.splice(second.start..second.start, copy));
+        }
+    }
+}
+
+#[test]
+fn random_damage_is_an_error_that_names_the_file() {
+    let intact = File::write(PART_BYTES_MAX).bytes();
+    for seed in seeds(2_000) {
+        let mut random = Random::new(seed);
+        let mut damaged = intact.clone();
+        (0..=random.below(4)).for_each(|_| damage(&mut damaged, &mut random));
+        if damaged != intact {
+            assert_refused(damaged, &format!("seed {seed}"));
+        }
+    }
 }
 
 #[test]
@@ -126,7 +160,9 @@ fn a_later_format_says_so() {
     let checksum = crc32c::crc32c(&bytes[..12]).to_le_bytes();
     bytes[12..16].copy_from_slice(&checksum);
     let error = File::of(bytes).restore("totals", 0, 1).unwrap_err();
-    assert!(error.to_string().contains("it has format 2, this binary reads format 1"), "{error}");
+    let expected =
+        format!("{PATH}: snapshot file: written by a newer Flott: format 2, this binary reads up to 1");
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }
 
 #[test]

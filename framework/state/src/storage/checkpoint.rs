@@ -14,8 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
 use tokio::runtime::Handle;
 
 use super::{
-    CheckpointStorage, failed,
-    journal::{CheckpointEntry, Journal},
+    CheckpointEntry, CheckpointStorage, Journal, failed, json,
     manifest::{self, Manifest},
 };
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
@@ -96,8 +95,7 @@ impl CheckpointStorage {
     /// [`ErrorKind::State`] when it is missing or damaged.
     pub async fn read_manifest(&self, entry: &CheckpointEntry) -> Result<Manifest> {
         let path = CheckpointDirectory(entry.directory.clone()).manifest();
-        let damaged =
-            |what: String| Error::new(ErrorKind::State, format!("manifest {path} is damaged: {what}"));
+        let damaged = |what: String| json::damaged(manifest::FORMAT, &path, what);
         let location = Path::from(path.as_str());
         let size = self.store.head(&location).await.map_err(|error| failed("read", &path, error))?.size;
         if size != entry.manifest_bytes || size > MANIFEST_BYTES_MAX {
@@ -108,12 +106,7 @@ impl CheckpointStorage {
         if crc32c::crc32c(&bytes) != entry.manifest_crc {
             return Err(damaged("its checksum is wrong".into()));
         }
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if manifest.format != manifest::FORMAT {
-            return Err(damaged(format!("format {} is unknown to this binary", manifest.format)));
-        }
-        Ok(manifest)
+        json::read(manifest::FORMAT, &path, &bytes)
     }
 
     /// Makes sure, quickly, that all snapshot files of a checkpoint are there and of the right size.

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flott_core::{
     AttemptId, CheckpointId, Error, ErrorKind, KeyGroupRange, LeaderEpoch, MaxParallelism, OperatorUid,
-    Result, SubtaskIndex,
+    Result, SubtaskIndex, format::Format,
 };
 use serde::{Deserialize, Serialize};
 
-/// Version of the manifest's format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: Format = Format::first("manifest");
 
 /// A completed checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of this format.
     pub format: u32,
@@ -45,7 +43,7 @@ impl Manifest {
         max_parallelism: MaxParallelism,
     ) -> Self {
         Self {
-            format: FORMAT,
+            format: FORMAT.newest,
             checkpoint,
             epoch,
             attempt,
@@ -108,7 +106,6 @@ impl Manifest {
 
 /// What one operator has in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OperatorManifest {
     /// The operator.
     pub uid: OperatorUid,
@@ -122,7 +119,6 @@ pub struct OperatorManifest {
 
 /// A snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct KeyedFile {
     /// Where it is, within the checkpoint directory of the job.
     pub path: String,
@@ -134,7 +130,6 @@ pub struct KeyedFile {
 
 /// A list state of one subtask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ListManifest {
     /// The state's name.
     pub name: String,
@@ -147,7 +142,6 @@ pub struct ListManifest {
 
 /// What an enumerator knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EnumeratorManifest {
     /// Ids of all splits that it has found.
     pub known: BTreeSet<String>,

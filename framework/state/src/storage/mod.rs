@@ -9,8 +9,13 @@
 
 mod checkpoint;
 mod journal;
+mod json;
+mod leader;
 mod manifest;
+mod record;
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +25,10 @@ use flott_core::{Error, ErrorKind, Result, ResultExt, random};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
 
 pub use checkpoint::CheckpointDirectory;
-pub use journal::{AppendError, CheckpointEntry, JobRecord, Journal, TerminalRecord};
+pub use journal::{AppendError, Journal, Observed};
+pub use leader::{Leader, Reign};
 pub use manifest::{EnumeratorManifest, KeyedFile, ListManifest, Manifest, OperatorManifest};
+pub use record::{CheckpointEntry, JobRecord, TerminalRecord};
 
 /// Where a job's checkpoints are.
 #[derive(Clone, Debug)]

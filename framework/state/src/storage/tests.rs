@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, KeyGroup, KeyGroupRange, LeaderEpoch, MaxParallelism,
@@ -17,6 +22,13 @@ fn uid(name: &str) -> OperatorUid {
     OperatorUid::new(name).unwrap()
 }
 
+async fn lead(storage: &CheckpointStorage, change: impl Fn(&mut JobRecord)) -> Journal {
+    static NONCE: AtomicU64 = AtomicU64::new(1);
+    let leader = Leader { nonce: NONCE.fetch_add(1, Ordering::Relaxed), ..Leader::default() };
+    let observed = Journal::observe(storage).await.unwrap();
+    Journal::lead(storage.clone(), &observed, leader, change).await.unwrap()
+}
+
 fn open(directory: &TempDir, runtime: &Runtime) -> CheckpointStorage {
     runtime.block_on(CheckpointStorage::open(&format!("file://{}", directory.path().display()))).unwrap()
 }
@@ -27,22 +39,22 @@ fn a_new_leader_deposes_the_old_one() {
     let storage = open(&directory, &runtime);
     runtime.block_on(async {
         assert!(Journal::read(&storage).await.unwrap().is_none());
-        let mut first = Journal::lead(storage.clone(), |record| record.run = "r1".into()).await.unwrap();
+        let mut first = lead(&storage, |record| record.run = "r1".into()).await;
         assert_eq!(first.record().epoch, LeaderEpoch(1));
         let mut record = first.record().clone();
         record.generation = Generation(7);
         first.append(record.clone()).await.unwrap();
 
-        let mut second = Journal::lead(storage.clone(), |_| {}).await.unwrap();
+        let mut second = lead(&storage, |_| {}).await;
         assert_eq!((second.record().epoch, second.record().generation), (LeaderEpoch(2), Generation(7)));
         assert_eq!(second.record().run, "r1");
-        assert!(matches!(first.append(record.clone()).await, Err(AppendError::Conflict)));
+        assert!(matches!(first.append(record.clone()).await, Err(AppendError::Conflict(_))));
         // Long after: the entry that the first one would write has been deleted.
         for _ in 0..40 {
             let record = second.record().clone();
             second.append(record).await.unwrap();
         }
-        assert!(matches!(first.append(record).await, Err(AppendError::Conflict)));
+        assert!(matches!(first.append(record).await, Err(AppendError::Conflict(_))));
         assert_eq!(Journal::read(&storage).await.unwrap().unwrap(), *second.record());
     });
 }
@@ -54,7 +66,7 @@ fn an_append_that_cannot_be_checked_is_neither_there_nor_not() {
     // A name that is no path makes the store refuse to list the journal, though entries can be written.
     let unlistable = directory.path().join("journal").join(OsStr::from_bytes(b"\xff"));
     runtime.block_on(async {
-        let mut journal = Journal::lead(storage.clone(), |_| {}).await.unwrap();
+        let mut journal = lead(&storage, |_| {}).await;
         let mut record = journal.record().clone();
         record.generation = Generation(7);
         std::fs::write(&unlistable, "").unwrap();
@@ -75,7 +87,7 @@ fn an_append_that_cannot_be_checked_is_neither_there_nor_not() {
 fn a_damaged_journal_is_an_error() {
     let (runtime, directory) = (runtime(), TempDir::new().unwrap());
     let storage = open(&directory, &runtime);
-    runtime.block_on(Journal::lead(storage.clone(), |_| {})).unwrap();
+    runtime.block_on(lead(&storage, |_| {}));
     let path = directory.path().join("journal/00000000000000000001.json");
     let text = std::fs::read_to_string(&path).unwrap();
     for damaged in [text.replace("\\\"epoch\\\":1", "\\\"epoch\\\":9"), text[..20].to_string(), String::new()]
@@ -179,12 +191,12 @@ fn leftovers_of_earlier_leaders_are_deleted_and_nothing_else() {
     runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
     assert_eq!(readable(), [true, true, true], "of no earlier leader");
 
-    runtime.block_on(Journal::lead(storage.clone(), |_| {})).unwrap();
+    runtime.block_on(lead(&storage, |_| {}));
     runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
     assert_eq!(readable(), [true, true, true], "of the current leader");
 
     let keep_last = |record: &mut JobRecord| record.checkpoints.push(entries[2].clone());
-    runtime.block_on(Journal::lead(storage.clone(), keep_last)).unwrap();
+    runtime.block_on(lead(&storage, keep_last));
     let killed_upload = directory.path().join(&entries[0].directory).join("9-9.snap#1");
     std::fs::write(killed_upload, "half").unwrap();
     runtime.block_on(storage.discard_leftovers(&kept)).unwrap();
