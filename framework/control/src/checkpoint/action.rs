@@ -1,4 +1,4 @@
-use flott_core::{AttemptId, CheckpointId};
+use flott_core::{AttemptId, CheckpointId, MonotonicTime};
 
 use super::CheckpointKind;
 use crate::TaskId;
@@ -15,7 +15,7 @@ pub enum CheckpointAction<S> {
         /// Why it is taken.
         kind: CheckpointKind,
     },
-    /// Every task acknowledged: write the manifest, then report stored or not stored.
+    /// Every task acknowledged: write the manifest, then append to the journal, then report stored or not stored.
     Store {
         /// The attempt that took it.
         attempt: AttemptId,
@@ -25,6 +25,14 @@ pub enum CheckpointAction<S> {
         kind: CheckpointKind,
         /// One part per task, in the order of tasks.
         parts: Vec<Part<S>>,
+        /// Later than this the append must not begin: then it is not stored.
+        append_before: MonotonicTime,
+    },
+    /// It was stored so late that what it lists may be aborted before it is committed: take it out of the journal again,
+    /// then report it withdrawn. Nobody has been told to commit.
+    Withdraw {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
     },
     /// The checkpoint is durable.
     Complete {

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{AttemptId, CheckpointId, MonotonicTime};
+use flott_core::{AttemptId, CheckpointId, MonotonicTime, TransactionBudget};
 
 use super::{
     AckRefusal, CheckpointAction, CheckpointSettings, CompletedCheckpoints, StoreFailure, pending::Pending,
@@ -11,12 +11,17 @@ use super::{
 };
 use crate::TaskId;
 
+/// Tasks that the failure of a checkpoint names at most.
+const TASKS_NAMED_MAX: usize = 5;
+
 /// Decides when to trigger a checkpoint, what is complete and what is kept. `S` is what a task acknowledges with.
 #[derive(Debug)]
 pub struct CheckpointCoordinator<S> {
     settings: CheckpointSettings,
-    /// How long a checkpoint may take.
+    /// Maximum duration of a checkpoint, from its trigger to the append to the journal.
     timeout: Duration,
+    /// The time of the transactions of sinks, if there are any.
+    budget: Option<TransactionBudget>,
     tasks: BTreeSet<TaskId>,
     last_id: CheckpointId,
     completed: CompletedCheckpoints,
@@ -39,17 +44,24 @@ impl<S> CheckpointCoordinator<S> {
         let last_id = completed.latest().map_or(last_id, |latest| latest.max(last_id));
         let pending = BTreeMap::new();
         let timeout = settings.timeout;
-        Self { settings, timeout, tasks, last_id, completed, pending, failures_in_a_row: 0, running: None }
+        Self {
+            settings,
+            timeout,
+            budget: None,
+            tasks,
+            last_id,
+            completed,
+            pending,
+            failures_in_a_row: 0,
+            running: None,
+        }
     }
 
-    /// What sinks write is lost if it is not committed within `transaction_timeout`. So that no checkpoint completes which
-    /// lists such output, it may not take so long.
-    ///
-    /// A transaction begins when its sink has passed a barrier, at the latest when that checkpoint's time is over. The next
-    /// one is triggered an interval after it, or a pause after its end, and may take as long again.
+    /// Limits the timeout: output of sinks is lost if it is not committed within `transaction_timeout`, see [`TransactionBudget`].
     pub fn limit_timeout(&mut self, transaction_timeout: Option<Duration>) {
         let between = self.settings.interval + self.settings.min_pause;
-        let limit = transaction_timeout.map(|timeout| timeout.saturating_sub(between) / 2);
+        self.budget = transaction_timeout.map(TransactionBudget::new);
+        let limit = self.budget.map(|budget| budget.checkpoint_limit(between));
         self.timeout = limit.map_or(self.settings.timeout, |limit| limit.min(self.settings.timeout));
     }
 
@@ -66,10 +78,10 @@ impl<S> CheckpointCoordinator<S> {
         self.abort_collecting(|_| true, "the attempt is over", out);
     }
 
-    /// Whether a manifest is being written. Its outcome decides from where the job is restored.
+    /// Returns `true` if a checkpoint is being stored or withdrawn. The outcome decides from where the job is restored.
     #[must_use]
     pub fn is_storing(&self) -> bool {
-        self.pending.values().any(Pending::is_storing)
+        self.pending.values().any(Pending::is_undecided)
     }
 
     /// The newest completed checkpoint that can be read.
@@ -105,17 +117,19 @@ impl<S> CheckpointCoordinator<S> {
     /// Why the acknowledgement counts for nothing.
     pub fn on_ack(
         &mut self,
+        now: MonotonicTime,
         attempt: AttemptId,
         checkpoint: CheckpointId,
         task: TaskId,
         snapshot: S,
         out: &mut Vec<CheckpointAction<S>>,
     ) -> Result<(), AckRefusal> {
+        self.fail_expired(now, out);
         let tasks = self.tasks.len();
         let pending = self.collecting(attempt, checkpoint, task)?;
         if let Some(parts) = pending.on_ack(task, snapshot, tasks)? {
-            let kind = pending.kind;
-            out.push(CheckpointAction::Store { attempt, checkpoint, kind, parts });
+            let (kind, append_before) = (pending.kind, pending.append_before());
+            out.push(CheckpointAction::Store { attempt, checkpoint, kind, parts, append_before });
         }
         Ok(())
     }
@@ -138,14 +152,24 @@ impl<S> CheckpointCoordinator<S> {
         Ok(())
     }
 
-    /// The manifest is durable: the checkpoint is completed. What began earlier and still collects is subsumed.
+    /// The checkpoint is in the journal and completed. Earlier checkpoints that still collect are subsumed. One that was
+    /// stored so late that what it lists may be aborted is withdrawn.
     pub fn on_stored(
         &mut self,
         now: MonotonicTime,
         checkpoint: CheckpointId,
         out: &mut Vec<CheckpointAction<S>>,
     ) {
-        let Some(stored) = self.remove_storing(checkpoint) else {
+        let lateness_max = self.budget.map(TransactionBudget::lateness_max);
+        let Some(pending) = self.pending.get_mut(&checkpoint).filter(|pending| pending.is_storing()) else {
+            return;
+        };
+        if lateness_max.is_some_and(|max| pending.is_too_late(now, max)) {
+            pending.withdraw();
+            out.push(CheckpointAction::Withdraw { checkpoint });
+            return;
+        }
+        let Some(stored) = self.pending.remove(&checkpoint) else {
             return;
         };
         if self.completed.latest().is_some_and(|latest| latest > checkpoint) {
@@ -167,7 +191,20 @@ impl<S> CheckpointCoordinator<S> {
         self.trigger_if_due(now, out);
     }
 
-    /// The manifest is certainly not there.
+    /// The checkpoint is out of the journal again.
+    pub fn on_withdrawn(
+        &mut self,
+        now: MonotonicTime,
+        checkpoint: CheckpointId,
+        out: &mut Vec<CheckpointAction<S>>,
+    ) {
+        if self.pending.get(&checkpoint).is_some_and(Pending::is_withdrawing) {
+            let reason = "it was stored too late: transactions that it lists could be aborted before they are committed";
+            self.fail(now, checkpoint, reason.into(), out);
+        }
+    }
+
+    /// The checkpoint is certainly not in the journal.
     pub fn on_store_failed(
         &mut self,
         now: MonotonicTime,
@@ -175,7 +212,7 @@ impl<S> CheckpointCoordinator<S> {
         cause: StoreFailure,
         out: &mut Vec<CheckpointAction<S>>,
     ) {
-        if !self.pending.get(&checkpoint).is_some_and(Pending::is_storing) {
+        if !self.pending.get(&checkpoint).is_some_and(Pending::is_undecided) {
             return;
         }
         match cause {
@@ -184,29 +221,50 @@ impl<S> CheckpointCoordinator<S> {
                 out.push(CheckpointAction::StepDown);
             }
             StoreFailure::Io(reason) => {
-                self.fail(now, checkpoint, format!("its manifest was not stored: {reason}"), out);
+                self.fail(now, checkpoint, format!("it was not stored: {reason}"), out);
             }
         }
     }
 
+    /// The monotonic clock has missed this time, and the transactions of sinks have grown older by it.
+    pub fn on_time_missed(&mut self, missed: Duration) {
+        self.pending.values_mut().for_each(|pending| pending.on_time_missed(missed));
+    }
+
     /// Triggers what is due and ends what took too long.
     pub fn on_deadline(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
-        let is_expired = |pending: &Pending<S>| pending.deadline().is_some_and(|deadline| deadline <= now);
-        let expired: Vec<_> =
-            self.pending.iter().filter(|(_, pending)| is_expired(pending)).map(|(&id, _)| id).collect();
-        let timeout_ms = self.timeout.as_millis();
-        let is_limited = self.timeout < self.settings.timeout;
-        let why = if is_limited { ", for which the transactions of a sink leave time" } else { "" };
-        for checkpoint in expired {
-            self.fail(now, checkpoint, format!("it did not complete within {timeout_ms} ms{why}"), out);
-        }
+        self.fail_expired(now, out);
         self.trigger_if_due(now, out);
+    }
+
+    fn fail_expired(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
+        let is_expired = |pending: &Pending<S>| pending.deadline().is_some_and(|deadline| deadline <= now);
+        let expired = self.pending.iter().filter(|(_, pending)| is_expired(pending));
+        let expired: Vec<_> = expired.map(|(&id, pending)| (id, self.why_expired(pending))).collect();
+        for (checkpoint, reason) in expired {
+            self.fail(now, checkpoint, reason, out);
+        }
     }
 
     /// When [`Self::on_deadline`] has to be called.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
         self.pending.values().filter_map(Pending::deadline).chain(self.trigger_at()).min()
+    }
+
+    fn why_expired(&self, pending: &Pending<S>) -> String {
+        let missing = pending.missing(&self.tasks);
+        let named: Vec<_> = missing.iter().take(TASKS_NAMED_MAX).map(ToString::to_string).collect();
+        let more = if missing.len() > named.len() { ", …" } else { "" };
+        let is_limited = self.timeout < self.settings.timeout;
+        let limit = if is_limited { ", the time that the transactions of a sink leave it" } else { "" };
+        format!(
+            "it did not complete within {} ms{limit}; {} of {} tasks have not acknowledged it: {}{more}",
+            self.timeout.as_millis(),
+            missing.len(),
+            self.tasks.len(),
+            named.join(", ")
+        )
     }
 
     fn trigger_at(&self) -> Option<MonotonicTime> {
@@ -237,8 +295,8 @@ impl<S> CheckpointCoordinator<S> {
         checkpoint: CheckpointId,
         task: TaskId,
     ) -> Result<&mut Pending<S>, AckRefusal> {
-        let is_storing = self.pending.get(&checkpoint).is_some_and(Pending::is_storing);
-        if is_storing || self.completed.is_kept(checkpoint) {
+        let is_undecided = self.pending.get(&checkpoint).is_some_and(Pending::is_undecided);
+        if is_undecided || self.completed.is_kept(checkpoint) {
             return Err(AckRefusal::Duplicate);
         }
         if self.running.as_ref().is_none_or(|run| run.attempt != attempt) {
@@ -251,11 +309,6 @@ impl<S> CheckpointCoordinator<S> {
             .get_mut(&checkpoint)
             .filter(|pending| pending.attempt == attempt)
             .ok_or(AckRefusal::NotCollecting)
-    }
-
-    fn remove_storing(&mut self, checkpoint: CheckpointId) -> Option<Pending<S>> {
-        let is_storing = self.pending.get(&checkpoint).is_some_and(Pending::is_storing);
-        if is_storing { self.pending.remove(&checkpoint) } else { None }
     }
 
     fn fail(
@@ -293,7 +346,7 @@ impl<S> CheckpointCoordinator<S> {
     ) {
         let pending = std::mem::take(&mut self.pending);
         for (checkpoint, pending) in pending {
-            if pending.is_storing() || !is_meant(checkpoint) {
+            if pending.is_undecided() || !is_meant(checkpoint) {
                 self.pending.insert(checkpoint, pending);
             } else {
                 let (attempt, reason) = (pending.attempt, reason.into());

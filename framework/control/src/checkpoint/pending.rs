@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use flott_core::{AttemptId, MonotonicTime};
 
@@ -10,30 +13,76 @@ use crate::TaskId;
 pub(super) struct Pending<S> {
     pub(super) attempt: AttemptId,
     pub(super) kind: CheckpointKind,
+    append_before: MonotonicTime,
+    /// Time that the clock has missed since the trigger.
+    missed: Duration,
     stage: Stage<S>,
 }
 
 #[derive(Debug)]
 enum Stage<S> {
     /// Acknowledgements come in.
-    Collecting { snapshots: BTreeMap<TaskId, S>, deadline: MonotonicTime },
-    /// The driver writes the manifest.
+    Collecting { snapshots: BTreeMap<TaskId, S> },
+    /// The driver writes the manifest and then appends to the journal.
     Storing,
+    /// It was stored too late: the driver takes it out of the journal again.
+    Withdrawing,
 }
 
 impl<S> Pending<S> {
-    pub(super) fn new(attempt: AttemptId, kind: CheckpointKind, deadline: MonotonicTime) -> Self {
-        Self { attempt, kind, stage: Stage::Collecting { snapshots: BTreeMap::new(), deadline } }
+    pub(super) fn new(attempt: AttemptId, kind: CheckpointKind, append_before: MonotonicTime) -> Self {
+        Self {
+            attempt,
+            kind,
+            append_before,
+            missed: Duration::ZERO,
+            stage: Stage::Collecting { snapshots: BTreeMap::new() },
+        }
+    }
+
+    /// It must not be appended to the journal later than this.
+    pub(super) fn append_before(&self) -> MonotonicTime {
+        self.append_before - self.missed
+    }
+
+    /// The time to append it ended more than `lateness_max` before `now`.
+    pub(super) fn is_too_late(&self, now: MonotonicTime, lateness_max: Duration) -> bool {
+        now + self.missed > self.append_before + lateness_max
+    }
+
+    pub(super) fn on_time_missed(&mut self, missed: Duration) {
+        self.missed += missed;
     }
 
     pub(super) fn is_storing(&self) -> bool {
         matches!(self.stage, Stage::Storing)
     }
 
+    pub(super) fn is_withdrawing(&self) -> bool {
+        matches!(self.stage, Stage::Withdrawing)
+    }
+
+    /// Returns `true` if the driver is at work on it: only its answer tells whether the checkpoint counts.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.is_storing() || self.is_withdrawing()
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        self.stage = Stage::Withdrawing;
+    }
+
+    /// The time at which it fails unless all have acknowledged it. None while it is stored or withdrawn: that is up to the driver.
     pub(super) fn deadline(&self) -> Option<MonotonicTime> {
-        match self.stage {
-            Stage::Collecting { deadline, .. } => Some(deadline),
-            Stage::Storing => None,
+        matches!(self.stage, Stage::Collecting { .. }).then(|| self.append_before())
+    }
+
+    /// The `tasks` that have not acknowledged it.
+    pub(super) fn missing<'a>(&self, tasks: &'a BTreeSet<TaskId>) -> Vec<&'a TaskId> {
+        match &self.stage {
+            Stage::Collecting { snapshots } => {
+                tasks.iter().filter(|task| !snapshots.contains_key(task)).collect()
+            }
+            Stage::Storing | Stage::Withdrawing => Vec::new(),
         }
     }
 
@@ -44,7 +93,7 @@ impl<S> Pending<S> {
         snapshot: S,
         tasks: usize,
     ) -> Result<Option<Vec<Part<S>>>, AckRefusal> {
-        let Stage::Collecting { snapshots, .. } = &mut self.stage else {
+        let Stage::Collecting { snapshots } = &mut self.stage else {
             return Err(AckRefusal::NotCollecting);
         };
         if snapshots.contains_key(&task) {

@@ -1,4 +1,4 @@
-/// Why a manifest was not stored. The driver reports it only when it is *certain* that the manifest is not there and
+/// The reason why a checkpoint was not stored. The driver reports it only when it is *certain* that it is not in the journal and
 /// will not appear, or that this JobManager must stop: after an unclear answer it has to read back or repeat first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreFailure {

@@ -39,10 +39,16 @@ fn trigger(number: u64, kind: CheckpointKind) -> CheckpointAction<&'static str> 
     CheckpointAction::Trigger { attempt: ATTEMPT, checkpoint: id(number), kind }
 }
 
+/// Triggered at second `number - 10`, unless that is told otherwise.
 fn store(number: u64, kind: CheckpointKind) -> CheckpointAction<&'static str> {
+    store_before(number, kind, (number - 10) * 1000 + 600_000)
+}
+
+fn store_before(number: u64, kind: CheckpointKind, append_before: u64) -> CheckpointAction<&'static str> {
     let part = |vertex, snapshot| Part { task: task(vertex, 0), snapshot };
     let parts = vec![part(0, "source"), part(1, "sink")];
-    CheckpointAction::Store { attempt: ATTEMPT, checkpoint: id(number), kind, parts }
+    let append_before = at(append_before);
+    CheckpointAction::Store { attempt: ATTEMPT, checkpoint: id(number), kind, parts, append_before }
 }
 
 fn complete(number: u64, kind: CheckpointKind) -> CheckpointAction<&'static str> {
@@ -59,8 +65,8 @@ fn discard(numbers: &[u64]) -> CheckpointAction<&'static str> {
 
 fn ack_all(coordinator: &mut CheckpointCoordinator<&'static str>, number: u64) -> Actions {
     acts(|out| {
-        coordinator.on_ack(ATTEMPT, id(number), task(1, 0), "sink", out).unwrap();
-        coordinator.on_ack(ATTEMPT, id(number), task(0, 0), "source", out).unwrap();
+        coordinator.on_ack(at(0), ATTEMPT, id(number), task(1, 0), "sink", out).unwrap();
+        coordinator.on_ack(at(0), ATTEMPT, id(number), task(0, 0), "source", out).unwrap();
     })
 }
 
@@ -118,7 +124,8 @@ fn strange_acknowledgements_are_refused_with_a_reason() {
     let mut coordinator = running();
     let mut out = Vec::new();
     acts(|out| coordinator.on_deadline(at(1000), out));
-    let mut ack = |attempt, number, task| coordinator.on_ack(attempt, id(number), task, "x", &mut out);
+    let mut ack =
+        |attempt, number, task| coordinator.on_ack(at(1000), attempt, id(number), task, "x", &mut out);
     assert_eq!(ack(AttemptId(3), 11, task(0, 0)), Err(AckRefusal::ForeignAttempt));
     assert_eq!(ack(ATTEMPT, 12, task(0, 0)), Err(AckRefusal::NotCollecting));
     assert_eq!(ack(ATTEMPT, 11, task(0, 7)), Err(AckRefusal::UnknownTask));
@@ -160,9 +167,9 @@ fn one_failure_more_than_tolerated_fails_the_attempt() {
     let cause = StoreFailure::Io("disk full".into());
     let actions = acts(|out| coordinator.on_store_failed(at(2100), id(12), cause, out));
     let message = "2 checkpoints failed in a row, 1 are tolerated; \
-                   checkpoint 12: its manifest was not stored: disk full";
+                   checkpoint 12: it was not stored: disk full";
     let expected = [
-        abort(12, "its manifest was not stored: disk full"),
+        abort(12, "it was not stored: disk full"),
         CheckpointAction::FailAttempt { message: message.into() },
     ];
     assert_eq!(actions, expected);
@@ -203,19 +210,114 @@ fn a_checkpoint_times_out() {
     let mut coordinator = running();
     acts(|out| coordinator.on_deadline(at(1000), out));
     let actions = acts(|out| coordinator.on_deadline(at(601_000), out));
-    let expected = [abort(11, "it did not complete within 600000 ms"), trigger(12, CheckpointKind::Periodic)];
+    let why = "it did not complete within 600000 ms; 2 of 2 tasks have not acknowledged it: 0/0, 1/0";
+    let expected = [abort(11, why), trigger(12, CheckpointKind::Periodic)];
     assert_eq!(actions, expected);
 }
 
 #[test]
 fn a_checkpoint_ends_before_the_transactions_it_lists() {
     let mut coordinator = running();
-    coordinator.limit_timeout(Some(Duration::from_secs(15)));
+    coordinator.limit_timeout(Some(Duration::from_secs(16)));
     acts(|out| coordinator.on_deadline(at(1000), out));
-    assert_eq!(acts(|out| coordinator.on_deadline(at(7999), out)), []);
-    let actions = acts(|out| coordinator.on_deadline(at(8000), out));
-    let why = "it did not complete within 7000 ms, for which the transactions of a sink leave time";
+    coordinator.on_ack(at(1000), ATTEMPT, id(11), task(1, 0), "sink", &mut Vec::new()).unwrap();
+    assert_eq!(acts(|out| coordinator.on_deadline(at(4499), out)), []);
+    let actions = acts(|out| coordinator.on_deadline(at(4500), out));
+    let why = "it did not complete within 3500 ms, the time that the transactions of a sink leave it; 1 of 2 tasks have \
+               not acknowledged it: 0/0";
     assert_eq!(actions, [abort(11, why), trigger(12, CheckpointKind::Periodic)]);
+}
+
+#[test]
+fn a_pause_between_checkpoints_takes_from_their_time() {
+    let settings = CheckpointSettings { min_pause: Duration::from_secs(2), ..settings() };
+    let mut coordinator = running_with(settings);
+    coordinator.limit_timeout(Some(Duration::from_secs(16)));
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    assert_eq!(coordinator.next_deadline(), Some(at(3500)));
+}
+
+#[test]
+fn storing_belongs_to_the_time_of_a_checkpoint() {
+    use CheckpointKind::Periodic;
+    let mut coordinator = running();
+    coordinator.limit_timeout(Some(Duration::from_secs(16)));
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    assert_eq!(ack_all(&mut coordinator, 11), [store_before(11, Periodic, 4500)]);
+    // The driver has not begun to append in time.
+    let late = StoreFailure::Io("too late".into());
+    let actions = acts(|out| coordinator.on_store_failed(at(4501), id(11), late, out));
+    assert_eq!(actions, [abort(11, "it was not stored: too late")]);
+    assert_eq!(coordinator.latest(), Some(id(10)));
+}
+
+#[test]
+fn time_that_the_clock_has_missed_is_missing_to_the_checkpoint() {
+    use CheckpointKind::Periodic;
+    for (missed, is_in_time) in [(2_400, true), (2_500, false)] {
+        let mut coordinator = running();
+        coordinator.limit_timeout(Some(Duration::from_secs(16)));
+        acts(|out| coordinator.on_deadline(at(1000), out));
+        coordinator.on_time_missed(Duration::from_millis(missed));
+        coordinator.on_ack(at(2000), ATTEMPT, id(11), task(0, 0), "source", &mut Vec::new()).ok();
+        let actions = acts(|out| {
+            let _ = coordinator.on_ack(at(2000), ATTEMPT, id(11), task(1, 0), "sink", out);
+        });
+        let is_stored = actions.iter().any(|action| matches!(action, CheckpointAction::Store { .. }));
+        assert_eq!(is_stored, is_in_time, "missed {missed} ms: {actions:?}");
+    }
+    // While it is stored: what it lists may be aborted by then.
+    let mut coordinator = running();
+    coordinator.limit_timeout(Some(Duration::from_secs(16)));
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    assert_eq!(ack_all(&mut coordinator, 11), [store_before(11, Periodic, 4500)]);
+    coordinator.on_time_missed(Duration::from_secs(60));
+    let actions = acts(|out| coordinator.on_stored(at(2000), id(11), out));
+    assert_eq!(actions, [CheckpointAction::Withdraw { checkpoint: id(11) }]);
+}
+
+#[test]
+fn a_checkpoint_that_is_stored_too_late_is_withdrawn_before_anybody_commits() {
+    use CheckpointKind::Periodic;
+    // Begun to be appended just in time; it took effect up to 2 s later, an eighth of the timeout.
+    for (stored_at, counts) in [(4499, true), (6500, true), (6501, false), (60_000, false)] {
+        let mut coordinator = running();
+        coordinator.limit_timeout(Some(Duration::from_secs(16)));
+        acts(|out| coordinator.on_deadline(at(1000), out));
+        ack_all(&mut coordinator, 11);
+        let actions = acts(|out| coordinator.on_stored(at(stored_at), id(11), out));
+        if counts {
+            assert_eq!(actions[0], complete(11, Periodic));
+            continue;
+        }
+        assert_eq!(actions, [CheckpointAction::Withdraw { checkpoint: id(11) }]);
+        assert!(coordinator.is_storing(), "what to go on from is open until it is withdrawn");
+        acts(|out| coordinator.on_attempt_over(out));
+        assert_eq!(acts(|out| coordinator.on_stored(at(stored_at), id(11), out)), []);
+        let actions = acts(|out| coordinator.on_withdrawn(at(stored_at), id(11), out));
+        assert!(matches!(&actions[..], [CheckpointAction::Abort { .. }]), "{actions:?}");
+        assert_eq!((coordinator.latest(), coordinator.is_storing()), (Some(id(10)), false));
+    }
+}
+
+#[test]
+fn an_acknowledgement_that_comes_too_late_completes_nothing() {
+    let mut coordinator = running();
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    coordinator.on_ack(at(1000), ATTEMPT, id(11), task(1, 0), "sink", &mut Vec::new()).unwrap();
+    let mut out = Vec::new();
+    let late = coordinator.on_ack(at(601_000), ATTEMPT, id(11), task(0, 0), "source", &mut out);
+    assert_eq!(late, Err(AckRefusal::NotCollecting));
+    assert!(matches!(&out[..], [CheckpointAction::Abort { .. }]), "{out:?}");
+}
+
+#[test]
+fn without_transactions_a_late_checkpoint_counts() {
+    let mut coordinator = running();
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    ack_all(&mut coordinator, 11);
+    let actions = acts(|out| coordinator.on_stored(at(9_000_000), id(11), out));
+    assert_eq!(actions[0], complete(11, CheckpointKind::Periodic));
 }
 
 #[test]
@@ -240,7 +342,7 @@ fn the_end_of_an_attempt_aborts_what_collects_and_keeps_what_is_stored() {
     assert_eq!(actions, [CheckpointAction::Complete { attempt: None, checkpoint: id(11), kind }]);
     assert_eq!(coordinator.latest(), Some(id(11)));
     coordinator.on_attempt_running(at(3000), AttemptId(5));
-    let late = coordinator.on_ack(ATTEMPT, id(12), task(0, 0), "x", &mut Vec::new());
+    let late = coordinator.on_ack(at(3000), ATTEMPT, id(12), task(0, 0), "x", &mut Vec::new());
     assert_eq!(late, Err(AckRefusal::ForeignAttempt));
 }
 
@@ -275,7 +377,7 @@ fn the_final_checkpoint_comes_at_once_and_nothing_follows_it() {
     assert_eq!(acts(|out| coordinator.on_task_ended(at(100), task(0, 0), out)), []);
     assert_eq!(acts(|out| coordinator.on_task_ended(at(100), task(9, 9), out)), []);
     assert_eq!(acts(|out| coordinator.on_task_ended(at(150), task(1, 0), out)), [trigger(11, Final)]);
-    assert_eq!(ack_all(&mut coordinator, 11), [store(11, Final)]);
+    assert_eq!(ack_all(&mut coordinator, 11), [store_before(11, Final, 600_150)]);
     assert_eq!(acts(|out| coordinator.on_stored(at(160), id(11), out)), [complete(11, Final)]);
     assert_eq!(coordinator.next_deadline(), None);
     assert_eq!(acts(|out| coordinator.on_deadline(at(99_000), out)), []);
@@ -332,12 +434,13 @@ fn walk(seed: u64) -> Actions {
         let number = id(11 + random.below(60) as u64);
         let some_task = task(random.below(2) as u32, 0);
         now += random.below(300) as u64;
-        match random.below(12) {
+        match random.below(13) {
             0..=1 => coordinator.on_deadline(at(now), &mut out),
-            2..=6 => drop(coordinator.on_ack(attempt, number, some_task, "x", &mut out)),
+            2..=6 => drop(coordinator.on_ack(at(now), attempt, number, some_task, "x", &mut out)),
             7 => coordinator.on_stored(at(now), number, &mut out),
             8 => coordinator.on_store_failed(at(now), number, StoreFailure::Io("no".into()), &mut out),
             9 => drop(coordinator.on_decline(at(now), attempt, number, some_task, "no", &mut out)),
+            12 => coordinator.on_withdrawn(at(now), number, &mut out),
             10 if random.is_hit(5) => coordinator.on_task_ended(at(now), some_task, &mut out),
             11 if random.is_hit(10) => {
                 coordinator.on_attempt_over(&mut out);

@@ -46,16 +46,21 @@ pub enum Action<S> {
 
     /// Have the sources of the attempt inject barriers, and stop reading if `kind` ends the attempt.
     TriggerCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, kind: CheckpointKind },
-    /// Write the manifest under the leader epoch. Answer: `CheckpointStored` or `CheckpointStoreFailed`.
+    /// Write the manifest and append to the journal under the leader epoch, unless `append_before` has passed by then.
+    /// Answer: `CheckpointStored` or `CheckpointStoreFailed`.
     StoreCheckpoint {
         attempt: AttemptId,
         checkpoint: CheckpointId,
         kind: CheckpointKind,
         sources: BTreeMap<VertexId, EnumeratorSnapshot>,
         parts: Vec<Part<S>>,
+        append_before: MonotonicTime,
     },
-    /// Tell all tasks of the attempt that the checkpoint is completed: sinks commit.
-    NotifyComplete { attempt: AttemptId, checkpoint: CheckpointId },
+    /// Take a checkpoint that was stored too late out of the journal again, trying until that is done. Answer:
+    /// `CheckpointWithdrawn` or `Deposed`.
+    WithdrawCheckpoint { checkpoint: CheckpointId },
+    /// The checkpoint counts. Tell all tasks of the attempt, if it still runs: sinks commit.
+    CompleteCheckpoint { attempt: Option<AttemptId>, checkpoint: CheckpointId },
     /// Tell all tasks of the attempt, if it still runs, to forget the checkpoint; delete its snapshots.
     AbortCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, reason: String },
     /// Delete these completed checkpoints.

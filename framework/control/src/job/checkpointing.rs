@@ -19,7 +19,7 @@ impl<S> JobMaster<S> {
         out: &mut Vec<Action<S>>,
     ) {
         let mut actions = Vec::new();
-        let taken = self.checkpoints.on_ack(attempt, checkpoint, task, snapshot, &mut actions);
+        let taken = self.checkpoints.on_ack(now, attempt, checkpoint, task, snapshot, &mut actions);
         out.extend(taken.err().map(|refusal| Action::RefuseAck { attempt, checkpoint, task, refusal }));
         self.carry_out(now, actions, out);
     }
@@ -47,6 +47,17 @@ impl<S> JobMaster<S> {
     ) {
         let mut actions = Vec::new();
         self.checkpoints.on_stored(now, checkpoint, &mut actions);
+        self.carry_out(now, actions, out);
+    }
+
+    pub(super) fn on_withdrawn(
+        &mut self,
+        now: MonotonicTime,
+        checkpoint: CheckpointId,
+        out: &mut Vec<Action<S>>,
+    ) {
+        let mut actions = Vec::new();
+        self.checkpoints.on_withdrawn(now, checkpoint, &mut actions);
         self.carry_out(now, actions, out);
     }
 
@@ -106,13 +117,23 @@ impl<S> JobMaster<S> {
                 self.enumerators.insert(checkpoint, snapshots.collect());
                 out.push(Action::TriggerCheckpoint { attempt, checkpoint, kind });
             }
-            CheckpointAction::Store { attempt, checkpoint, kind, parts } => {
+            CheckpointAction::Store { attempt, checkpoint, kind, parts, append_before } => {
                 let sources = self.enumerators.remove(&checkpoint).unwrap_or_default();
-                out.push(Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts });
+                out.push(Action::StoreCheckpoint {
+                    attempt,
+                    checkpoint,
+                    kind,
+                    sources,
+                    parts,
+                    append_before,
+                });
+            }
+            CheckpointAction::Withdraw { checkpoint } => {
+                out.push(Action::WithdrawCheckpoint { checkpoint });
             }
             CheckpointAction::Complete { attempt, checkpoint, kind } => {
-                if let Some(attempt) = attempt {
-                    out.push(Action::NotifyComplete { attempt, checkpoint });
+                out.push(Action::CompleteCheckpoint { attempt, checkpoint });
+                if attempt.is_some() {
                     self.on_last_completed(checkpoint, kind);
                 }
             }

@@ -11,21 +11,18 @@ pub(super) struct EndingAttempts {
 #[derive(Debug)]
 struct Ending {
     waiting: BTreeSet<TaskManagerId>,
-    is_unconfirmable: bool,
     deadline: MonotonicTime,
 }
 
 impl EndingAttempts {
-    /// The attempt is over. `waiting` have to report that nothing of it runs there any more, until `deadline`;
-    /// `is_unconfirmable` when a TaskManager was lost with it.
+    /// The attempt is over. `waiting` have to report that nothing of it runs there any more, until `deadline`.
     pub(super) fn begin(
         &mut self,
         attempt: AttemptId,
         waiting: BTreeSet<TaskManagerId>,
-        is_unconfirmable: bool,
         deadline: MonotonicTime,
     ) {
-        self.attempts.insert(attempt, Ending { waiting, is_unconfirmable, deadline });
+        self.attempts.insert(attempt, Ending { waiting, deadline });
     }
 
     pub(super) fn on_gone(&mut self, attempt: AttemptId, id: TaskManagerId) {
@@ -36,20 +33,8 @@ impl EndingAttempts {
 
     pub(super) fn on_lost(&mut self, id: TaskManagerId) {
         for ending in self.attempts.values_mut() {
-            ending.is_unconfirmable |= ending.waiting.remove(&id);
+            ending.waiting.remove(&id);
         }
-    }
-
-    /// Whether every task of the attempt positively reported its end.
-    pub(super) fn is_confirmed(&self, attempt: AttemptId) -> bool {
-        self.attempts
-            .get(&attempt)
-            .is_some_and(|ending| ending.waiting.is_empty() && !ending.is_unconfirmable)
-    }
-
-    /// Whether no report can confirm the end of the attempt any more.
-    pub(super) fn is_unconfirmable(&self, attempt: AttemptId) -> bool {
-        self.attempts.get(&attempt).is_none_or(|ending| ending.is_unconfirmable)
     }
 
     /// Whether somebody still has to report.
@@ -85,7 +70,7 @@ mod tests {
 
     fn ending() -> EndingAttempts {
         let mut ending = EndingAttempts::default();
-        ending.begin(ATTEMPT, [A, B].into(), false, at(10));
+        ending.begin(ATTEMPT, [A, B].into(), at(10));
         ending
     }
 
@@ -93,30 +78,27 @@ mod tests {
     fn everybody_has_to_report() {
         let mut ending = ending();
         ending.on_gone(ATTEMPT, A);
-        assert!(!ending.is_confirmed(ATTEMPT) && ending.is_waiting());
+        assert!(ending.is_waiting());
         assert_eq!(ending.overdue(at(10)), [B].into());
         ending.on_gone(ATTEMPT, B);
-        assert!(ending.is_confirmed(ATTEMPT) && !ending.is_waiting());
+        assert!(!ending.is_waiting());
         assert_eq!(ending.next_deadline(), None);
     }
 
     #[test]
-    fn a_lost_task_manager_confirms_nothing() {
+    fn nobody_waits_for_a_lost_task_manager() {
         let mut ending = ending();
         ending.on_gone(ATTEMPT, A);
-        ending.on_lost(A);
-        assert!(!ending.is_unconfirmable(ATTEMPT));
         ending.on_lost(B);
-        assert!(ending.is_unconfirmable(ATTEMPT) && !ending.is_confirmed(ATTEMPT));
         assert!(!ending.is_waiting());
     }
 
     #[test]
-    fn an_unknown_attempt_is_not_confirmed() {
+    fn what_others_report_of_an_unknown_attempt_changes_nothing() {
         let mut ending = ending();
-        assert!(!ending.is_confirmed(AttemptId(9)) && ending.is_unconfirmable(AttemptId(9)));
         ending.on_gone(AttemptId(9), A);
         ending.forget_ended();
         assert!(ending.is_waiting());
+        assert_eq!(ending.overdue(at(10)), [A, B].into());
     }
 }

@@ -42,7 +42,7 @@ impl<S> JobMaster<S> {
             && is_moving
             && let Some(over) = self.end_attempt(now, out)
         {
-            self.recover_after(now, &over, now);
+            self.recover_after(&over, now);
         }
     }
 
@@ -59,7 +59,6 @@ impl<S> JobMaster<S> {
         if let State::Executing(execution) = &mut self.state
             && execution.task_managers.remove(&id)
         {
-            execution.is_unconfirmable = true;
             let message = format!("TaskManager {id} was lost: {reason}");
             self.fail_attempt(now, Failure::new(ErrorKind::Transient, message), out);
         }
@@ -121,7 +120,12 @@ impl<S> JobMaster<S> {
     }
 
     /// The attempt is over because of this failure. What follows is decided here and nowhere else.
-    pub(super) fn fail_attempt(&mut self, now: MonotonicTime, failure: Failure, out: &mut Vec<Action<S>>) {
+    pub(super) fn fail_attempt(
+        &mut self,
+        now: MonotonicTime,
+        mut failure: Failure,
+        out: &mut Vec<Action<S>>,
+    ) {
         let Some(over) = self.end_attempt(now, out) else {
             return;
         };
@@ -131,10 +135,19 @@ impl<S> JobMaster<S> {
             self.close(now, JobStatus::Suspended, None, settlement);
             return;
         }
-        match self.restart_after(now, &failure) {
+        if let Some(count) = self.repetition.on_failure(&failure, self.checkpoints.latest()) {
+            failure.message = format!(
+                "the job has failed {count} times in the same way without a completed checkpoint in between (setting \
+                 same_failure_attempts): {}",
+                failure.message
+            );
+            self.close(now, JobStatus::Failed, Some(failure), settlement);
+            return;
+        }
+        match self.restart_after(now, &mut failure) {
             Some(restart_at) => {
                 out.push(Action::ReportRestart { failure, restart_at });
-                self.recover_after(now, &over, restart_at);
+                self.recover_after(&over, restart_at);
             }
             None => self.close(now, JobStatus::Failed, Some(failure), settlement),
         }
@@ -152,7 +165,7 @@ impl<S> JobMaster<S> {
             out.push(Action::CancelTasks { attempt, task_managers });
         }
         let deadline = now + self.settings.cancel_timeout;
-        self.ending.begin(attempt, task_managers, over.is_unconfirmable, deadline);
+        self.ending.begin(attempt, task_managers, deadline);
         self.sources.values_mut().for_each(crate::splits::SplitAssignment::on_attempt_over);
         let mut actions = Vec::new();
         self.checkpoints.on_attempt_over(&mut actions);

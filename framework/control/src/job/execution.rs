@@ -12,8 +12,6 @@ pub(super) struct Execution {
     pub(super) generation: Generation,
     /// Where it runs.
     pub(super) task_managers: BTreeSet<TaskManagerId>,
-    /// A TaskManager was lost: nobody can confirm that all its tasks ended.
-    pub(super) is_unconfirmable: bool,
     pub(super) phase: Phase,
     /// When it has to give up: deploying too slowly, or stopping too slowly.
     pub(super) deadline: Option<MonotonicTime>,

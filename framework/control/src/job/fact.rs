@@ -33,10 +33,12 @@ pub enum Fact<S> {
     CheckpointAcked { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, snapshot: S },
     /// A task cannot take its part.
     CheckpointDeclined { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, reason: String },
-    /// Answer to `StoreCheckpoint`: the manifest is durable.
+    /// Answer to `StoreCheckpoint`: the journal lists it.
     CheckpointStored { checkpoint: CheckpointId },
-    /// Answer to `StoreCheckpoint`: the manifest is certainly not there.
+    /// Answer to `StoreCheckpoint`: the journal certainly does not list it.
     CheckpointStoreFailed { checkpoint: CheckpointId, cause: StoreFailure },
+    /// Answer to `WithdrawCheckpoint`: the journal does not list it any more.
+    CheckpointWithdrawn { checkpoint: CheckpointId },
     /// The sink in this task has committed everything up to this checkpoint.
     Committed { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId },
 
@@ -71,4 +73,6 @@ pub enum Fact<S> {
     CancelRequested,
     /// Another JobManager leads.
     Deposed,
+    /// The monotonic clock has missed this time: the machine was suspended. External systems have counted it.
+    TimeMissed { missed: Duration },
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     checkpoint::{CheckpointCoordinator, CommitProgress},
     liveness::Heartbeats,
-    restart::RestartStrategy,
+    restart::{Refusals, Repetition, RestartStrategy},
     slots::{SlotAssignment, SlotPool},
     splits::{EnumeratorSnapshot, SplitAssignment},
 };
@@ -26,6 +26,8 @@ pub struct JobMaster<S> {
     pub(super) liveness: Heartbeats,
     pub(super) slots: SlotPool,
     pub(super) restart: RestartStrategy,
+    pub(super) repetition: Repetition,
+    pub(super) refusals: Refusals,
     pub(super) checkpoints: CheckpointCoordinator<S>,
     pub(super) commits: CommitProgress,
     pub(super) sources: BTreeMap<VertexId, SplitAssignment>,
@@ -73,6 +75,8 @@ impl<S> JobMaster<S> {
             liveness: Heartbeats::new(settings.liveness.clone()),
             slots: SlotPool::new(),
             restart: RestartStrategy::new(settings.restart.clone()),
+            repetition: Repetition::new(settings.restart.same_failures_max),
+            refusals: Refusals::new(settings.refusal_timeout),
             checkpoints,
             commits: CommitProgress::new(outline.committers()),
             sources: outline.sources().map(|(id, _)| (id, SplitAssignment::new())).collect(),
@@ -212,6 +216,7 @@ impl<S> JobMaster<S> {
             Fact::CheckpointStoreFailed { checkpoint, cause } => {
                 self.on_store_failed(now, checkpoint, cause, out);
             }
+            Fact::CheckpointWithdrawn { checkpoint } => self.on_withdrawn(now, checkpoint, out),
             Fact::Committed { attempt, checkpoint, task } => self.on_committed(attempt, checkpoint, task),
             Fact::GenerationRaised { generation } => self.on_generation_raised(generation),
             Fact::GenerationNotRaised { failure } => self.on_generation_not_raised(now, failure, out),
@@ -227,6 +232,7 @@ impl<S> JobMaster<S> {
             Fact::StopRequested => self.on_stop_requested(now, out),
             Fact::CancelRequested => self.on_cancel_requested(now, out),
             Fact::Deposed => self.step_down(out),
+            Fact::TimeMissed { missed } => self.checkpoints.on_time_missed(missed),
         }
     }
 

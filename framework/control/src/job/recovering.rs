@@ -1,4 +1,8 @@
-//! Between two attempts: settle, raise the generation if needed, wait for the delay and for slots, deploy.
+//! Between two attempts: raise the generation, settle, wait for the delay and for slots, deploy.
+//!
+//! Every attempt has a generation of its own, also when the tasks of the one before are known to have ended. A request to
+//! take a transactional id over carries no epoch: a copy that was sent on a broken connection may be executed much
+//! later, and nobody can tell that none is under way. It must not meet an id that the next attempt uses.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,23 +22,21 @@ impl<S> JobMaster<S> {
     pub(super) fn recover_first(&mut self) {
         self.state = State::Recovering(Recovery {
             settlement: Settlement::due(self.generation),
-            raise: Raise::Undecided,
-            previous: None,
+            raise: Raise::Due,
+            is_first: true,
             restart_at: None,
-            grace_until: None,
             lacking_since: None,
             restore: None,
         });
     }
 
     /// Starts after this attempt, which is over.
-    pub(super) fn recover_after(&mut self, now: MonotonicTime, over: &Execution, restart_at: MonotonicTime) {
+    pub(super) fn recover_after(&mut self, over: &Execution, restart_at: MonotonicTime) {
         self.state = State::Recovering(Recovery {
             settlement: Settlement::due(over.generation),
-            raise: Raise::Undecided,
-            previous: Some(over.attempt),
+            raise: Raise::Due,
+            is_first: false,
             restart_at: Some(restart_at),
-            grace_until: Some(now + self.settings.end_grace),
             lacking_since: None,
             restore: None,
         });
@@ -118,14 +120,14 @@ impl<S> JobMaster<S> {
     pub(super) fn retry_recovery(
         &mut self,
         now: MonotonicTime,
-        failure: Failure,
+        mut failure: Failure,
         out: &mut Vec<Action<S>>,
     ) -> Option<MonotonicTime> {
         let State::Recovering(recovery) = &self.state else {
             return None;
         };
         let settlement = recovery.settlement.clone();
-        let retry_at = self.restart_after(now, &failure);
+        let retry_at = self.restart_after(now, &mut failure);
         match retry_at {
             Some(restart_at) => out.push(Action::ReportRestart { failure, restart_at }),
             None => self.close(now, JobStatus::Failed, Some(failure), settlement),
@@ -134,15 +136,34 @@ impl<S> JobMaster<S> {
     }
 
     /// When to try again after this failure, if at all.
-    pub(super) fn restart_after(&mut self, now: MonotonicTime, failure: &Failure) -> Option<MonotonicTime> {
+    pub(super) fn restart_after(
+        &mut self,
+        now: MonotonicTime,
+        failure: &mut Failure,
+    ) -> Option<MonotonicTime> {
         let random = self.next_random();
-        if !failure.is_restartable() || self.is_start_given_up(now) {
+        if !failure.is_restartable() || self.is_refused_for_good(now, failure) || self.is_start_given_up(now)
+        {
             return None;
         }
         match self.restart.on_failure(now, random) {
             Restart::At(at) => Some(at),
             Restart::GiveUp => None,
         }
+    }
+
+    /// Returns `true` if an external system refuses the job and waiting is of no use: a job without a completed checkpoint has
+    /// never worked, so its settings are wrong. Otherwise the message says for how long the job is still tried.
+    fn is_refused_for_good(&mut self, now: MonotonicTime, failure: &mut Failure) -> bool {
+        if self.restart.is_healthy(now) || failure.kind != ErrorKind::Refused {
+            self.refusals.end_row();
+        }
+        if failure.kind != ErrorKind::Refused {
+            return false;
+        }
+        let refusal = self.refusals.on_refusal(now, self.checkpoints.latest().is_some());
+        failure.message += &format!(" ({})", refusal.text);
+        refusal.is_final
     }
 
     /// Whether a new job has failed for so long without ever running that a person should look at it.
@@ -157,7 +178,7 @@ impl<S> JobMaster<S> {
     pub(super) fn advance_recovery(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
         if let State::Recovering(recovery) = &mut self.state {
             recovery.forget_passed(now);
-            self.raise_if_needed(now, false, out);
+            self.raise_if_due(now, out);
             self.settle_if_due(now, out);
             self.deploy_if_ready(now, out);
         }
@@ -170,22 +191,10 @@ impl<S> JobMaster<S> {
         Some(recovery.lacking_since? + timeout?)
     }
 
-    /// Asks for a higher generation when the next attempt cannot use the present one. That is certain at the start and
-    /// when a TaskManager was lost; otherwise it shows only when all else is ready and the grace has passed.
-    fn raise_if_needed(&mut self, now: MonotonicTime, is_all_else_ready: bool, out: &mut Vec<Action<S>>) {
-        let State::Recovering(recovery) = &mut self.state else {
-            return;
-        };
-        let is_needed = match (recovery.raise, recovery.previous) {
-            (Raise::Running | Raise::Raised, _) => false,
-            (Raise::RetryAt(at), _) => at <= now,
-            (Raise::Undecided, None) => true,
-            (Raise::Undecided, Some(previous)) => {
-                let is_too_late = is_all_else_ready && recovery.grace_until.is_none();
-                self.ending.is_unconfirmable(previous) || (is_too_late && !self.ending.is_confirmed(previous))
-            }
-        };
-        if is_needed {
+    fn raise_if_due(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
+        if let State::Recovering(recovery) = &mut self.state
+            && recovery.raise.is_due(now)
+        {
             recovery.raise = Raise::Running;
             out.push(Action::RaiseGeneration { above: self.generation });
         }
@@ -197,7 +206,7 @@ impl<S> JobMaster<S> {
         let State::Recovering(recovery) = &mut self.state else {
             return;
         };
-        let is_unproven = recovery.previous.is_none() && recovery.raise != Raise::Raised;
+        let is_unproven = recovery.is_first && recovery.raise != Raise::Raised;
         if is_unproven || self.checkpoints.is_storing() || self.sweeps.is_running() {
             return;
         }
@@ -222,19 +231,8 @@ impl<S> JobMaster<S> {
             return;
         };
         recovery.lacking_since = None;
-        self.raise_if_needed(now, true, out);
-        if self.is_generation_ready() {
+        if recovery.raise == Raise::Raised {
             self.deploy(now, assignment, out);
-        }
-    }
-
-    fn is_generation_ready(&self) -> bool {
-        match &self.state {
-            State::Recovering(Recovery { raise: Raise::Raised, .. }) => true,
-            State::Recovering(Recovery { raise: Raise::Undecided, previous: Some(previous), .. }) => {
-                self.ending.is_confirmed(*previous)
-            }
-            _ => false,
         }
     }
 
@@ -270,7 +268,6 @@ impl<S> JobMaster<S> {
             attempt,
             generation,
             task_managers: assignment.iter().map(|place| place.task_manager).collect(),
-            is_unconfirmable: false,
             phase: Phase::Deploying { running: BTreeSet::new(), ended: BTreeSet::new() },
             deadline: Some(now + self.settings.deploy_timeout),
         });

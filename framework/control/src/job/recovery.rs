@@ -1,4 +1,4 @@
-use flott_core::{AttemptId, CheckpointId, MonotonicTime};
+use flott_core::{CheckpointId, MonotonicTime};
 
 use super::{JobStatus, settlement::Settlement};
 
@@ -7,12 +7,10 @@ use super::{JobStatus, settlement::Settlement};
 pub(super) struct Recovery {
     pub(super) settlement: Settlement,
     pub(super) raise: Raise,
-    /// The attempt before, of this JobManager.
-    pub(super) previous: Option<AttemptId>,
+    /// This JobManager has deployed no attempt yet.
+    pub(super) is_first: bool,
     /// The end of the restart delay, none when it has passed.
     pub(super) restart_at: Option<MonotonicTime>,
-    /// Until then the tasks of the previous attempt may report their end; none when it has passed.
-    pub(super) grace_until: Option<MonotonicTime>,
     /// Since when there are too few slots.
     pub(super) lacking_since: Option<MonotonicTime>,
     pub(super) restore: Option<CheckpointId>,
@@ -21,8 +19,8 @@ pub(super) struct Recovery {
 /// The generation of the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raise {
-    /// Nobody has asked for a higher one. It is needed unless the previous attempt is confirmed to have ended.
-    Undecided,
+    /// To be asked for at once.
+    Due,
     /// The driver is at it.
     Running,
     /// It failed and is repeated at this time.
@@ -31,10 +29,19 @@ pub(super) enum Raise {
     Raised,
 }
 
+impl Raise {
+    pub(super) fn is_due(self, now: MonotonicTime) -> bool {
+        match self {
+            Self::Due => true,
+            Self::RetryAt(at) => at <= now,
+            Self::Running | Self::Raised => false,
+        }
+    }
+}
+
 impl Recovery {
     pub(super) fn forget_passed(&mut self, now: MonotonicTime) {
         self.restart_at = self.restart_at.filter(|&at| at > now);
-        self.grace_until = self.grace_until.filter(|&at| at > now);
     }
 
     pub(super) fn status(&self) -> JobStatus {
@@ -50,11 +57,8 @@ impl Recovery {
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
         let raise = match self.raise {
             Raise::RetryAt(at) => Some(at),
-            Raise::Undecided | Raise::Running | Raise::Raised => None,
+            Raise::Due | Raise::Running | Raise::Raised => None,
         };
-        [raise, self.settlement.next_deadline(), self.restart_at, self.grace_until]
-            .into_iter()
-            .flatten()
-            .min()
+        [raise, self.settlement.next_deadline(), self.restart_at].into_iter().flatten().min()
     }
 }

@@ -21,12 +21,13 @@ pub struct JobSettings {
     /// A job without any checkpoint that has never run and still fails so long after its first failure, fails for
     /// good. None: it is tried for ever.
     pub start_timeout: Option<Duration>,
+    /// A job with a checkpoint that an external system refuses for so long (login, certificate, permission, missing topic) fails
+    /// for good. None: it is tried for ever. A job without any checkpoint fails at the third refusal in a row.
+    pub refusal_timeout: Option<Duration>,
     /// All tasks of an attempt have to run after so long.
     pub deploy_timeout: Duration,
     /// A TaskManager whose cancelled tasks have not gone after so long is dropped.
     pub cancel_timeout: Duration,
-    /// After a failed attempt its tasks get so long to report their end before its generation is given up.
-    pub end_grace: Duration,
     /// A suspension without its last checkpoint and commits after so long goes on without them.
     pub stop_timeout: Duration,
     /// Closing takes no longer than this, whatever is left open.
@@ -42,9 +43,9 @@ impl Default for JobSettings {
             slot_timeout: Some(Duration::from_secs(300)),
             initial_slot_timeout: None,
             start_timeout: Some(Duration::from_secs(60)),
+            refusal_timeout: Some(Duration::from_secs(600)),
             deploy_timeout: Duration::from_secs(600),
             cancel_timeout: Duration::from_secs(30),
-            end_grace: Duration::from_millis(200),
             stop_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(60),
         }

@@ -18,6 +18,9 @@ pub struct RestartSettings {
     pub healthy_after: Duration,
     /// So many restarts in a row, then the job fails. None: no limit.
     pub attempts_max: Option<u32>,
+    /// A job that fails so often in a row in the same way, without a completed checkpoint in between, fails for good.
+    /// None: no limit.
+    pub same_failures_max: Option<u32>,
 }
 
 impl Default for RestartSettings {
@@ -29,6 +32,7 @@ impl Default for RestartSettings {
             jitter: 0.1,
             healthy_after: Duration::from_secs(60),
             attempts_max: None,
+            same_failures_max: Some(3),
         }
     }
 }

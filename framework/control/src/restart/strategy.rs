@@ -33,13 +33,18 @@ impl RestartStrategy {
         self.running_since = Some(now);
     }
 
+    /// Returns `true` if every task has been running for so long that earlier failures do not count any more.
+    #[must_use]
+    pub fn is_healthy(&self, now: MonotonicTime) -> bool {
+        self.running_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after)
+    }
+
     /// The job failed. `random` decides the jitter.
     pub fn on_failure(&mut self, now: MonotonicTime, random: u64) -> Restart {
-        let was_healthy =
-            self.running_since.take().is_some_and(|since| now.since(since) >= self.settings.healthy_after);
-        if was_healthy {
+        if self.is_healthy(now) {
             self.restarts_in_a_row = 0;
         }
+        self.running_since = None;
         if self.settings.attempts_max.is_some_and(|max| self.restarts_in_a_row >= max) {
             return Restart::GiveUp;
         }

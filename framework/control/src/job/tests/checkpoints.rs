@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use flott_core::{CheckpointId, ErrorKind};
 
 use super::kit::*;
@@ -5,7 +7,7 @@ use crate::{
     checkpoint::{AckRefusal, CheckpointKind, Part, StoreFailure},
     job::{Action, Fact, JobStatus},
     splits::EnumeratorSnapshot,
-    testing::task,
+    testing::{at, task},
 };
 
 #[test]
@@ -22,6 +24,7 @@ fn a_checkpoint_holds_all_parts_and_what_the_enumerators_knew_at_its_trigger() {
         kind: CheckpointKind::Periodic,
         sources: [(SOURCE, known)].into(),
         parts: parts.into(),
+        append_before: at(601_000),
     };
     assert_eq!(job.acked(ONE, 1), [store]);
     assert_eq!(job.fact(stored(1)), [notify(ONE, 1)]);
@@ -52,6 +55,7 @@ fn too_many_failed_checkpoints_restart_the_job() {
             Action::AbortCheckpoint { .. },
             Action::CancelTasks { .. },
             Action::ReportRestart { .. },
+            Action::RaiseGeneration { .. },
             Action::Settle { .. }
         ]
     ));
@@ -66,6 +70,33 @@ fn a_conflicting_manifest_deposes_this_job_manager() {
     assert_eq!(job.fact(fact), [Action::StepDown]);
     assert_eq!(job.lost(A), []);
     assert_eq!(job.master.next_deadline(), None);
+}
+
+#[test]
+fn a_checkpoint_that_was_stored_too_late_is_not_restored() {
+    let mut job = Job::with_checkpoint();
+    let transaction_timeout = Some(Duration::from_secs(16));
+    let settled = |number| Fact::Settled {
+        restored: Some(restored(number, false)),
+        sweep_for: Duration::ZERO,
+        transaction_timeout,
+    };
+    job.failed(ONE, ErrorKind::User);
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    job.raised(2);
+    job.fact(settled(1));
+    job.all_running(TWO);
+    assert_eq!(job.at(2000), [trigger(TWO, 2, CheckpointKind::Periodic)]);
+    job.acked(TWO, 2);
+    // The storage stalls, and the attempt fails.
+    job.at(9000);
+    let actions = job.failed(TWO, ErrorKind::User);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Settle { .. })), "{actions:?}");
+    assert_eq!(job.fact(stored(2)), [Action::WithdrawCheckpoint { checkpoint: CheckpointId(2) }]);
+    let actions = job.fact(Fact::CheckpointWithdrawn { checkpoint: CheckpointId(2) });
+    assert!(matches!(&actions[0], Action::AbortCheckpoint { .. }), "{actions:?}");
+    assert_eq!(actions[1..], [settle(Some(1), 2)]);
 }
 
 #[test]
@@ -106,7 +137,7 @@ fn a_failure_while_the_final_manifest_is_written_does_the_same() {
     job.acked(ONE, 1);
     let actions = job.lost(A);
     assert!(!actions.iter().any(|action| matches!(action, Action::Settle { .. })));
-    assert_eq!(job.fact(stored(1)), [settle(Some(1), 1)]);
+    assert_eq!(job.fact(stored(1)), [complete(1), settle(Some(1), 1)]);
     assert_eq!(job.fact(settled(Some(restored(1, true)))), []);
     assert_eq!(job.gone(ONE, B), [finish(JobStatus::Finished)]);
 }

@@ -213,7 +213,12 @@ pub(super) fn trigger(attempt: AttemptId, number: u64, kind: CheckpointKind) -> 
 }
 
 pub(super) fn notify(attempt: AttemptId, number: u64) -> Action<&'static str> {
-    Action::NotifyComplete { attempt, checkpoint: CheckpointId(number) }
+    Action::CompleteCheckpoint { attempt: Some(attempt), checkpoint: CheckpointId(number) }
+}
+
+/// The attempt that took the checkpoint is over.
+pub(super) fn complete(number: u64) -> Action<&'static str> {
+    Action::CompleteCheckpoint { attempt: None, checkpoint: CheckpointId(number) }
 }
 
 pub(super) fn abort(attempt: AttemptId, number: u64) -> Action<&'static str> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use flott_core::ErrorKind;
+use flott_core::{AttemptId, ErrorKind};
 
 use super::kit::*;
 use crate::{
@@ -14,14 +14,15 @@ use crate::{
 const LOST_B: &str = "TaskManager 2 was lost: reset";
 
 #[test]
-fn a_failed_task_settles_at_once_and_keeps_the_generation_when_all_ends_are_reported() {
+fn a_failed_task_settles_at_once_and_gives_the_next_attempt_a_generation_of_its_own() {
     let mut job = Job::with_checkpoint();
-    let expected =
-        [cancel(ONE, &[A, B]), restart(ErrorKind::User, "task 0/0: boom", 1000), settle(Some(1), 1)];
+    let failed = restart(ErrorKind::User, "task 0/0: boom", 1000);
+    let expected = [cancel(ONE, &[A, B]), failed, raise(1), settle(Some(1), 1)];
     assert_eq!(job.failed(ONE, ErrorKind::User), expected);
     assert_eq!(job.gone(ONE, A), []);
     assert_eq!(job.settled(Some(1)), []);
-    assert_eq!(job.gone(ONE, B), [deploy(TWO, 1, Some(1), &[A, B])]);
+    assert_eq!(job.gone(ONE, B), [], "also when every task is known to have ended");
+    assert_eq!(job.raised(2), [deploy(TWO, 2, Some(1), &[A, B])]);
 }
 
 #[test]
@@ -52,14 +53,12 @@ fn settling_waits_for_neither_task_managers_nor_slots() {
 }
 
 #[test]
-fn unreported_ends_raise_the_generation_after_the_grace() {
+fn an_attempt_is_deployed_beside_tasks_that_have_not_reported_their_end() {
     let mut job = Job::with_checkpoint();
     job.registered(C);
     job.registered(flott_core::TaskManagerId(4));
     job.failed(ONE, ErrorKind::User);
     assert_eq!(job.settled(Some(1)), []);
-    assert_eq!(job.at(1199), []);
-    assert_eq!(job.at(1200), [raise(1)]);
     assert_eq!(job.raised(2), [deploy(TWO, 2, Some(1), &[C, flott_core::TaskManagerId(4)])]);
 }
 
@@ -89,7 +88,7 @@ fn settling_waits_for_a_manifest_that_is_being_written() {
     job.at(2000);
     job.acked(ONE, 2);
     assert_eq!(job.lost(B), [cancel(ONE, &[A]), restart(ErrorKind::Transient, LOST_B, 2000), raise(1)]);
-    assert_eq!(job.fact(stored(2)), [settle(Some(2), 1)]);
+    assert_eq!(job.fact(stored(2)), [complete(2), settle(Some(2), 1)]);
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn a_manifest_that_was_not_written_leaves_the_one_before() {
     job.lost(B);
     let cause = StoreFailure::Io("full".into());
     let actions = job.fact(Fact::CheckpointStoreFailed { checkpoint: flott_core::CheckpointId(2), cause });
-    let reason = "its manifest was not stored: full".into();
+    let reason = "it was not stored: full".into();
     let aborted = Action::AbortCheckpoint { attempt: ONE, checkpoint: flott_core::CheckpointId(2), reason };
     assert_eq!(actions, [aborted, settle(Some(1), 1)]);
 }
@@ -127,10 +126,12 @@ fn the_second_restart_in_a_row_waits() {
     job.failed(ONE, ErrorKind::User);
     job.gone(ONE, A);
     job.gone(ONE, B);
-    assert_eq!(job.settled(None), [deploy(TWO, 1, None, &[A, B])]);
+    job.raised(2);
+    assert_eq!(job.settled(None), [deploy(TWO, 2, None, &[A, B])]);
     assert!(job.failed(TWO, ErrorKind::User).contains(&restart(ErrorKind::User, "task 0/0: boom", 500)));
     job.gone(TWO, A);
     job.gone(TWO, B);
+    job.raised(3);
     assert_eq!(job.settled(None), []);
     assert_eq!(job.master.status(), JobStatus::Restarting);
     assert_eq!(job.at(499), []);
@@ -138,9 +139,68 @@ fn the_second_restart_in_a_row_waits() {
 }
 
 #[test]
+fn a_job_that_has_worked_is_restarted_when_it_is_refused() {
+    let mut job = Job::with_checkpoint();
+    let message = "task 0/0: boom (refused 1 times within 0 s; the limit is 600 s: `refusal_timeout`)";
+    let actions = job.failed(ONE, ErrorKind::Refused);
+    assert!(actions.contains(&restart(ErrorKind::Refused, message, 1000)), "{actions:?}");
+    job.raised(2);
+    let failure = Failure::new(ErrorKind::Refused, "wrong password");
+    job.at(600_999);
+    assert!(matches!(
+        job.fact(Fact::SettleFailed { failure: failure.clone() })[..],
+        [Action::ReportRestart { .. }]
+    ));
+    job.at(700_000);
+    job.fact(Fact::SettleFailed { failure });
+    let status = job.master.status();
+    assert!(matches!(status, JobStatus::Failing | JobStatus::Failed), "refused for too long, and {status}");
+}
+
+#[test]
+fn refusals_before_another_failure_do_not_count() {
+    let mut job = Job::with_checkpoint();
+    job.failed(ONE, ErrorKind::Refused);
+    job.raised(2);
+    let failure = |kind, message| Fact::SettleFailed { failure: Failure::new(kind, message) };
+    job.at(1_000);
+    job.fact(failure(ErrorKind::Transient, "the broker is away"));
+    job.at(700_000);
+    let actions = job.fact(failure(ErrorKind::Refused, "the broker does not know any user yet"));
+    assert!(matches!(actions[..], [Action::ReportRestart { .. }, ..]), "{actions:?}");
+}
+
+#[test]
+fn refusals_before_a_healthy_time_do_not_count() {
+    let mut job = Job::with_checkpoint();
+    job.failed(ONE, ErrorKind::Refused);
+    job.raised(2);
+    job.settled(Some(1));
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    job.all_running(TWO);
+    for now in (1000..700_000).step_by(1000) {
+        job.at(now);
+    }
+    let message = "task 0/0: boom (refused 1 times within 0 s; the limit is 600 s: `refusal_timeout`)";
+    assert!(job.failed(TWO, ErrorKind::Refused).contains(&restart(ErrorKind::Refused, message, 699_000)));
+}
+
+#[test]
+fn a_later_job_manager_also_restarts_a_job_that_is_refused() {
+    let history = History { completed: vec![flott_core::CheckpointId(3)], ..History::default() };
+    let mut job = Job::with(JobSettings::default(), history);
+    job.start();
+    job.raised(1);
+    let failure = Failure::new(ErrorKind::Refused, "wrong password");
+    assert!(matches!(job.fact(Fact::SettleFailed { failure })[..], [Action::ReportRestart { .. }, ..]));
+}
+
+#[test]
 fn a_failed_settling_is_repeated() {
     let mut job = Job::with_checkpoint();
     job.failed(ONE, ErrorKind::User);
+    job.raised(2);
     let failure = Failure::new(ErrorKind::Unreachable, "no broker");
     assert!(matches!(job.fact(Fact::SettleFailed { failure })[..], [Action::ReportRestart { .. }]));
     assert_eq!(job.at(1449), []);
@@ -152,14 +212,14 @@ fn cancelled_tasks_that_do_not_end_cost_their_task_manager() {
     let mut job = Job::with_checkpoint();
     job.failed(ONE, ErrorKind::User);
     job.gone(ONE, A);
+    job.raised(2);
     job.settled(Some(1));
     for now in (1000..31_000).step_by(1000) {
         assert_eq!(job.at(now), []);
     }
     let reason = "cancelled tasks did not end within 30000 ms".into();
-    assert_eq!(job.at(31_000), [Action::Disconnect { task_manager: B, reason }, raise(1)]);
-    job.registered(C);
-    assert_eq!(job.raised(2), [deploy(TWO, 2, Some(1), &[A, C])]);
+    assert_eq!(job.at(31_000), [Action::Disconnect { task_manager: B, reason }]);
+    assert_eq!(job.registered(C), [deploy(TWO, 2, Some(1), &[A, C])]);
 }
 
 #[test]
@@ -169,7 +229,6 @@ fn lacking_slots_end_the_job_in_the_end() {
     job.raised(2);
     job.settled(Some(1));
     job.lost(A);
-    job.at(1200);
     assert_eq!(job.master.next_deadline(), Some(at(301_000)));
     assert_eq!(job.at(301_000), [sweep(3)]);
     let actions = job.fact(Fact::Swept);
@@ -201,21 +260,23 @@ fn a_draining_task_manager_moves_its_tasks_without_a_failure() {
     let mut job = Job::with_checkpoint();
     job.registered(C);
     let actions = job.fact(Fact::TaskManagerDraining { task_manager: B });
-    assert_eq!(actions, [cancel(ONE, &[A, B]), settle(Some(1), 1)]);
+    assert_eq!(actions, [cancel(ONE, &[A, B]), raise(1), settle(Some(1), 1)]);
     job.gone(ONE, A);
     job.gone(ONE, B);
     job.lost(B);
-    assert_eq!(job.settled(Some(1)), [deploy(TWO, 1, Some(1), &[A, C])]);
+    job.raised(2);
+    assert_eq!(job.settled(Some(1)), [deploy(TWO, 2, Some(1), &[A, C])]);
 }
 
 #[test]
 fn tasks_that_vanish_are_a_failure() {
     let mut job = Job::running();
     let message = "the tasks of attempt 1 in TaskManager 1 ended early";
-    let expected = [cancel(ONE, &[B]), restart(ErrorKind::Transient, message, 0), settle(None, 1)];
+    let expected = [cancel(ONE, &[B]), restart(ErrorKind::Transient, message, 0), raise(1), settle(None, 1)];
     assert_eq!(job.gone(ONE, A), expected);
     job.settled(None);
-    assert_eq!(job.gone(ONE, B), [deploy(TWO, 1, None, &[A, B])]);
+    job.raised(2);
+    assert_eq!(job.gone(ONE, B), [deploy(TWO, 2, None, &[A, B])]);
 }
 
 #[test]
@@ -227,7 +288,8 @@ fn a_corrupt_newest_checkpoint_falls_back() {
     job.failed(ONE, ErrorKind::User);
     job.gone(ONE, A);
     job.gone(ONE, B);
-    assert_eq!(job.settled(Some(1)), [deploy(TWO, 1, Some(1), &[A, B])]);
+    job.raised(2);
+    assert_eq!(job.settled(Some(1)), [deploy(TWO, 2, Some(1), &[A, B])]);
     assert_eq!(job.master.latest_checkpoint(), Some(flott_core::CheckpointId(1)));
     job.all_running(TWO);
     job.at(3000);
@@ -278,4 +340,35 @@ fn giving_up_between_attempts_still_awaits_the_settling() {
     let finished = Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) };
     assert_eq!(job.settled(None), [sweep(2)]);
     assert_eq!(job.fact(Fact::Swept), [finished]);
+}
+
+#[test]
+fn a_job_that_fails_three_times_in_the_same_way_without_a_checkpoint_ends() {
+    let mut job = Job::with_checkpoint();
+    for (attempt, now) in [(1, 2_000), (2, 6_000), (3, 10_000)].map(|(id, now)| (AttemptId(id), now)) {
+        job.failed(attempt, ErrorKind::User);
+        if attempt == AttemptId(3) {
+            break;
+        }
+        job.raised(attempt.0 + 1);
+        job.settled(Some(1));
+        job.gone(attempt, A);
+        job.gone(attempt, B);
+        job.at(now);
+        job.all_running(attempt.next());
+    }
+    assert_eq!(job.master.status(), JobStatus::Failing);
+    job.gone(AttemptId(3), A);
+    job.gone(AttemptId(3), B);
+    job.settled(Some(1));
+    let actions = job.fact(Fact::Swept);
+    let ended = |action: &Action<_>| match action {
+        Action::FinishJob { status: JobStatus::Failed, failure } => failure.clone(),
+        _ => None,
+    };
+    let failure = actions.iter().find_map(ended).expect("the job has ended");
+    assert!(
+        failure.message.contains("3 times in the same way") && failure.message.contains("boom"),
+        "{failure}"
+    );
 }

@@ -94,6 +94,32 @@ fn a_job_that_never_ran_gives_up() {
 }
 
 #[test]
+fn three_refusals_end_a_job_that_has_never_completed_a_checkpoint() {
+    let failure = || Fact::SettleFailed { failure: Failure::new(ErrorKind::Refused, "wrong password") };
+    let mut job = Job::new().started();
+    job.raised(1);
+    for second in 0..2 {
+        job.at(second * 1_000);
+        let actions = job.fact(failure());
+        assert!(matches!(actions[..], [Action::ReportRestart { .. }, ..]), "{actions:?}");
+    }
+    job.at(2_000);
+    let actions = job.fact(failure());
+    let [Action::FinishJob { status: JobStatus::Failed, failure: Some(failure) }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let limit = "(refused 3 times within 2 s; the limit is 3 times, without a completed checkpoint)";
+    assert_eq!(failure.message, format!("wrong password {limit}"));
+}
+
+#[test]
+fn a_broker_that_is_killed_while_it_checks_a_login_does_not_end_a_new_job() {
+    let actions = Job::running().failed(ONE, ErrorKind::Refused);
+    let is_restart = |action: &Action<_>| matches!(action, Action::ReportRestart { .. });
+    assert!(actions.iter().any(is_restart), "{actions:?}");
+}
+
+#[test]
 fn lost_output_ends_the_job() {
     let mut job = Job::new().started();
     job.raised(1);
@@ -114,7 +140,8 @@ fn a_deployment_that_takes_too_long_fails() {
     let mut job = Job::deployed();
     job.fact(Fact::TaskRunning { attempt: ONE, task: task(0, 0) });
     let message = "not every task was running after 600000 ms";
-    let expected = [cancel(ONE, &[A, B]), restart(ErrorKind::Transient, message, 600_000), settle(None, 1)];
+    let failed = restart(ErrorKind::Transient, message, 600_000);
+    let expected = [cancel(ONE, &[A, B]), failed, raise(1), settle(None, 1)];
     for now in (0..600_000).step_by(2000) {
         job.at(now);
     }
@@ -127,6 +154,7 @@ fn failed_discovery_restarts_the_job_and_is_asked_for_again() {
     let failure = Failure::new(ErrorKind::Transient, "no metadata");
     let actions = job.fact(Fact::DiscoveryFailed { vertex: SOURCE, failure });
     let message = "split discovery of vertex 0: no metadata";
-    assert_eq!(actions, [cancel(ONE, &[A, B]), restart(ErrorKind::Transient, message, 0), settle(None, 1)]);
+    let failed = restart(ErrorKind::Transient, message, 0);
+    assert_eq!(actions, [cancel(ONE, &[A, B]), failed, raise(1), settle(None, 1)]);
     assert_eq!(job.settled(None), [discover()]);
 }

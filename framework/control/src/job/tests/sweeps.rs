@@ -69,6 +69,7 @@ fn settling_waits_for_a_sweep_and_replaces_the_next() {
     assert!(!job.failed(ONE, ErrorKind::User).iter().any(|action| matches!(action, Action::Settle { .. })));
     assert_eq!(job.fact(Fact::Swept), [settle(None, 5)]);
     assert_eq!(sweeps_until(&mut job, 60_000), [0; 0]);
+    job.raised(6);
     job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(30), transaction_timeout: None });
     assert_eq!(sweeps_until(&mut job, 200_000), [90_000]);
 }

@@ -6,18 +6,21 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, TaskManagerId};
+use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, MonotonicTime, TaskManagerId};
 
 use super::kit::{Actions, outline, restored};
 use crate::{
     Failure, TaskId,
     checkpoint::StoreFailure,
     job::{Action, Fact, History, JobMaster, JobSettings, JobStatus},
+    restart::RestartSettings,
     testing::{Xorshift, at},
 };
 
 const STORM_STEPS: usize = 400;
 const HEALING_STEPS: usize = 4000;
+/// Leaves checkpoints 9.5 s, and 5 s more for a late append; a jump of the world takes 30 s.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
 type Answer = Fact<&'static str>;
 
@@ -50,6 +53,8 @@ struct World {
     open: BTreeSet<Generation>,
     storing: BTreeSet<CheckpointId>,
     stored: BTreeMap<CheckpointId, bool>,
+    /// Until then what a checkpoint lists can be committed in time.
+    usable_until: BTreeMap<CheckpointId, MonotonicTime>,
     last_checkpoint: CheckpointId,
     is_calm: bool,
     is_ending: bool,
@@ -59,7 +64,10 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let settings = JobSettings { start_timeout: None, slot_timeout: None, ..JobSettings::default() };
+        // Its failures are all alike.
+        let restart = RestartSettings { same_failures_max: None, ..RestartSettings::default() };
+        let settings =
+            JobSettings { start_timeout: None, slot_timeout: None, restart, ..JobSettings::default() };
         Self {
             random: Xorshift::new(seed),
             seed,
@@ -79,6 +87,7 @@ impl World {
             open: BTreeSet::new(),
             storing: BTreeSet::new(),
             stored: BTreeMap::new(),
+            usable_until: BTreeMap::new(),
             last_checkpoint: CheckpointId(0),
             is_calm: false,
             is_ending: false,
@@ -145,7 +154,7 @@ impl World {
             6 => self.end_one_cancelled(),
             7 => self.stale_facts(),
             8 => self.open_late(),
-            9 if self.random.is_hit(5) => self.now += 30_000,
+            9 if self.random.is_hit(20) => self.now += 30_000,
             _ => {}
         }
     }
@@ -224,7 +233,10 @@ impl World {
     /// What becomes true at the moment when the JobMaster learns it.
     fn note(&mut self, fact: &Answer) {
         match fact {
-            Fact::CheckpointStored { checkpoint } | Fact::CheckpointStoreFailed { checkpoint, .. } => {
+            Fact::CheckpointStored { checkpoint } if self.is_stored_in_time(*checkpoint) => {
+                self.storing.remove(checkpoint);
+            }
+            Fact::CheckpointStoreFailed { checkpoint, .. } | Fact::CheckpointWithdrawn { checkpoint } => {
                 self.storing.remove(checkpoint);
             }
             Fact::Settled { .. } => {
@@ -271,12 +283,22 @@ impl World {
                 self.last_checkpoint = checkpoint;
                 self.take_parts(attempt, checkpoint, can_fail);
             }
-            Action::StoreCheckpoint { checkpoint, parts, kind, .. } => {
+            Action::StoreCheckpoint { checkpoint, parts, kind, append_before, .. } => {
                 assert_eq!(parts.len(), 3, "seed {}", self.seed);
+                assert!(append_before > at(self.now), "seed {}", self.seed);
+                self.usable_until.insert(checkpoint, append_before + TRANSACTION_TIMEOUT / 8);
                 self.store(checkpoint, kind.is_final(), can_fail);
             }
-            Action::NotifyComplete { attempt, checkpoint } => {
+            Action::WithdrawCheckpoint { checkpoint } => {
+                assert!(self.stored.remove(&checkpoint).is_some(), "seed {}", self.seed);
+                self.mail.push(Fact::CheckpointWithdrawn { checkpoint });
+            }
+            Action::CompleteCheckpoint { attempt: None, checkpoint } => {
+                assert!(self.is_stored_in_time(checkpoint), "seed {}", self.seed);
+            }
+            Action::CompleteCheckpoint { attempt: Some(attempt), checkpoint } => {
                 assert!(self.stored.contains_key(&checkpoint), "seed {}", self.seed);
+                assert!(self.is_stored_in_time(checkpoint), "seed {}: {checkpoint} is too old", self.seed);
                 let committers = outline().committers().into_iter();
                 self.mail.extend(committers.map(|task| Fact::Committed { attempt, checkpoint, task }));
             }
@@ -301,7 +323,8 @@ impl World {
         } else {
             let is_final = checkpoint.is_some_and(|id| self.stored[&id]);
             let restored = checkpoint.map(|id| restored(id.0, is_final));
-            Fact::Settled { restored, sweep_for: Duration::from_secs(120), transaction_timeout: None }
+            let transaction_timeout = Some(TRANSACTION_TIMEOUT);
+            Fact::Settled { restored, sweep_for: Duration::from_secs(120), transaction_timeout }
         });
     }
 
@@ -319,6 +342,8 @@ impl World {
         let seed = self.seed;
         assert!(self.attempt.is_none() && self.is_settled && !self.is_settling, "seed {seed}");
         assert_eq!(generation, self.generation, "seed {seed}");
+        // A late copy of a settlement's fence meets no id of this attempt.
+        assert!(generation > self.settled_up_to, "seed {seed}: generation {generation} was fenced");
         assert!(places.is_subset(&self.connected) && places.is_disjoint(&self.draining), "seed {seed}");
         assert_eq!(places.len(), 2, "seed {seed}");
         for ((_, task_manager), tasks) in &self.tasks {
@@ -357,6 +382,10 @@ impl World {
         }
     }
 
+    fn is_stored_in_time(&self, checkpoint: CheckpointId) -> bool {
+        self.stored.contains_key(&checkpoint) && at(self.now) <= self.usable_until[&checkpoint]
+    }
+
     fn store(&mut self, checkpoint: CheckpointId, is_final: bool, can_fail: bool) {
         self.storing.insert(checkpoint);
         if can_fail && self.random.is_hit(10) {
@@ -381,4 +410,10 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in [1, 17, 4711] {
         assert_eq!(World::new(seed).run(), World::new(seed).run());
     }
+}
+
+#[test]
+fn some_checkpoint_is_stored_too_late() {
+    let withdrawn = |action: &Action<_>| matches!(action, Action::WithdrawCheckpoint { .. });
+    assert!((0..300).any(|seed| World::new(seed).run().iter().any(withdrawn)));
 }
