@@ -6,6 +6,7 @@ use std::{hint::black_box, time::Duration};
 
 use flott_core::{
     BATCH_RECORDS_MAX, Batch, Clock, EventTime, Result, Signal, SystemClock, Watermark,
+    hash::HashSeed,
     operator::{ChainLink, Discard, Downstream, Operator, Output, SideLink},
     state::{
         EventTimer, KeyedState, StateBackend, StateBinder, StateDeclaration, StateHandle, TimerTable,
@@ -22,6 +23,7 @@ use flott_operators::{
 use flott_state::heap::HeapBackend;
 use rustc_hash::FxHashMap;
 
+const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 const KEYS: u64 = 1_000_000;
 const BATCHES: u64 = 8_000;
 const ROUNDS: usize = 5;
@@ -136,7 +138,11 @@ impl ProcessFunction<u64> for Sums {
 }
 
 fn process(timer_ms: u64) -> impl Operator<In = (u64, u64), Out = (u64, u64)> {
-    KeyedProcess::new(Sums { timer_ms, ..Sums::default() }, |record: &(u64, u64)| record.0, HeapBackend)
+    KeyedProcess::new(
+        Sums { timer_ms, ..Sums::default() },
+        |record: &(u64, u64)| record.0,
+        HeapBackend::new(SEED),
+    )
 }
 
 fn hand_sums() -> impl FnMut(&mut Batch<(u64, u64)>) {
@@ -184,9 +190,11 @@ fn hand_counts() -> impl FnMut(&mut Batch<(u64, u64)>) {
 fn main() {
     let untimed = |n| ((key(n), n), EventTime::MIN);
     let spaced = |n| ((key(n), n), EventTime(n as i64));
-    let sum = || KeyedReduce::new(|sum: &mut (u64, u64), (_, n)| sum.1 += n, |record| record.0, HeapBackend);
+    let sum = || {
+        KeyedReduce::new(|sum: &mut (u64, u64), (_, n)| sum.1 += n, |record| record.0, HeapBackend::new(SEED))
+    };
     let windows = TumblingWindows::of(Duration::from_secs(10));
-    let count = || WindowOperator::new(windows, Count, |bid: &(u64, u64)| bid.0, HeapBackend);
+    let count = || WindowOperator::new(windows, Count, |bid: &(u64, u64)| bid.0, HeapBackend::new(SEED));
     let cases: [(&str, &dyn Fn() -> f64); 6] = [
         ("running sum of 1e6 keys: reduce", &|| timed(untimed, operator(sum()))),
         ("running sum of 1e6 keys: process with a ValueState", &|| timed(untimed, operator(process(0)))),

@@ -19,6 +19,10 @@ pub enum TimerKind {
 }
 
 /// The declared parts of an operator struct: its state, timers and side outputs. Derived by `#[derive(Operator)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not declared as an operator",
+    note = "put `#[derive(Operator)]` on the struct"
+)]
 pub trait OperatorState: Send + 'static {
     /// Its states and timers, in field order. Known before the job runs.
     fn declarations() -> Vec<StateDeclaration>;

@@ -107,7 +107,7 @@ where
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
         let values = self.values.as_deref_mut().ok_or_else(not_open)?;
-        Ok(OperatorSnapshot { states: vec![values.snapshot()] })
+        Ok(OperatorSnapshot::new(vec![values.snapshot()]))
     }
 }
 

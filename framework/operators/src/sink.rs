@@ -65,7 +65,7 @@ impl<T: Record> Operator for SinkOperator<T> {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
         let content = StateContent::List(self.writer.precommit(checkpoint)?);
         let (name, schema) = (COMMITTABLES_STATE.into(), Vec::<u8>::schema());
-        Ok(OperatorSnapshot { states: vec![StateSnapshot { name, schema, content }] })
+        Ok(OperatorSnapshot::new(vec![StateSnapshot { name, schema, content }]))
     }
 
     fn is_ready(&mut self) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flott_core::{
     Result,
+    hash::HashSeed,
     operator::Operator,
     testkit::{MapBackend, OperatorHarness, Seen},
 };
@@ -12,6 +13,9 @@ use flott_operators::{
     window::{Count, TumblingWindows, WindowOperator},
 };
 use flott_state::heap::HeapBackend;
+
+/// Of the tables.
+const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 
 type Record = (u32, u64);
 
@@ -44,7 +48,7 @@ where
 #[test]
 fn reductions_agree() -> Result<()> {
     let sum = |sum: &mut Record, record: Record| sum.1 += record.1;
-    let heap = run(|| KeyedReduce::new(sum, |record| record.0, HeapBackend))?;
+    let heap = run(|| KeyedReduce::new(sum, |record| record.0, HeapBackend::new(SEED)))?;
     assert!(heap == run(|| KeyedReduce::new(sum, |record| record.0, MapBackend))?);
     assert_eq!(heap.iter().flatten().count(), 20_000 + 200);
     Ok(())
@@ -54,7 +58,8 @@ fn reductions_agree() -> Result<()> {
 fn windows_agree() -> Result<()> {
     for lateness in [Duration::ZERO, Duration::from_millis(300)] {
         let windows = TumblingWindows::of(Duration::from_millis(250)).allowed_lateness(lateness);
-        let heap = run(|| WindowOperator::new(windows, Count, |record: &Record| record.0, HeapBackend))?;
+        let heap =
+            run(|| WindowOperator::new(windows, Count, |record: &Record| record.0, HeapBackend::new(SEED)))?;
         let map = run(|| WindowOperator::new(windows, Count, |record: &Record| record.0, MapBackend))?;
         assert!(heap == map);
         assert!(heap.iter().flatten().count() > 10_000);

@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
     fn exchange_output(&mut self, edge: EdgeId, subtask: SubtaskIndex) -> ErasedDownstream {
         let receivers = self.plan.channels(edge).into_iter().filter(|&(from, _)| from == subtask);
         let channels: Vec<_> = receivers.map(|(from, to)| self.output_channel(edge, from, to)).collect();
-        self.program.edge(edge).output(channels)
+        self.program.edge(edge).output(subtask, channels)
     }
 
     fn output_channel(&mut self, edge: EdgeId, from: SubtaskIndex, to: SubtaskIndex) -> OutputChannel {

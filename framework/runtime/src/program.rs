@@ -3,7 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use flott_core::{
-    CheckpointId, EdgeId, OperatorId, OperatorUid, ProcessingTime, Result,
+    CheckpointId, EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
     element::Barrier,
     operator::{OperatorContext, StepTime, TaskEvent},
     sink::Settler,
@@ -133,11 +133,11 @@ pub trait EdgeFactory: Send + Sync {
     /// A queue between two subtasks of this process: sending and receiving end.
     fn local_channel(&self, sender: SlotWaker, receiver: SlotWaker) -> (ErasedChannel, ErasedChannel);
 
-    /// The output of one sending subtask, over channels in order of receiving subtasks.
+    /// The output of the sending subtask `sender`, over channels in order of receiving subtasks.
     ///
     /// # Panics
     /// When a channel is of another type: a bug in the deployment.
-    fn output(&self, channels: Vec<OutputChannel>) -> ErasedDownstream;
+    fn output(&self, sender: SubtaskIndex, channels: Vec<OutputChannel>) -> ErasedDownstream;
 
     /// The input of one receiving subtask, over the channels of all its edges.
     ///

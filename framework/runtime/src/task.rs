@@ -242,7 +242,7 @@ impl Task {
                     }
                     match source.poll(time)? {
                         SourceStatus::More => has_read = true,
-                        SourceStatus::Idle => break,
+                        SourceStatus::Idle | SourceStatus::Preparing => break,
                         SourceStatus::End => {
                             self.end();
                             return Ok(true);

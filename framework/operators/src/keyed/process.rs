@@ -158,7 +158,7 @@ where
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
         let mut states = Vec::new();
         self.function.visit_states(&mut |state| states.push(state.snapshot()));
-        Ok(OperatorSnapshot { states })
+        Ok(OperatorSnapshot::new(states))
     }
 
     fn next_timer(&self) -> Option<ProcessingTime> {

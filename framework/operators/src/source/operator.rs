@@ -48,7 +48,15 @@ impl<T: Record> SourceOperator<T> {
     ) -> Self {
         let splits = SplitWatermarks::new(&watermarks);
         let now = MonotonicTime::ZERO;
-        let emitter = Emitter { watermarks, splits, pending: Batch::new(), target, metrics, now };
+        let emitter = Emitter {
+            watermarks,
+            splits,
+            pending: Batch::new(),
+            target,
+            metrics,
+            now,
+            read_from: Vec::new(),
+        };
         Self { uid, reader, emitter, polled: PolledTime::default(), is_ended: false }
     }
 
@@ -87,8 +95,16 @@ impl<T: Record> SourceOperator<T> {
             return Ok(SourceStatus::More);
         }
         self.emitter.now = self.polled.advance(time);
-        let status = self.reader.poll(time, &mut self.emitter)?;
-        self.emitter.pass_on()?;
+        self.emitter.read_from.clear();
+        let polled = self.reader.poll(time, &mut self.emitter);
+        let status = polled.and_then(|status| self.emitter.pass_on().map(|()| status));
+        let status = match status.map_err(|error| error.at_position(|| self.position()))? {
+            SourceStatus::Preparing => {
+                self.polled.is_stalled = true;
+                SourceStatus::Idle
+            }
+            status => status,
+        };
         if status == SourceStatus::End {
             self.is_ended = true;
             self.emitter.signal(Signal::Watermark(Watermark::MAX))?;
@@ -97,6 +113,14 @@ impl<T: Record> SourceOperator<T> {
             self.emitter.signal(signal)?;
         }
         Ok(status)
+    }
+
+    /// The position of the records of the last poll.
+    fn position(&self) -> Option<String> {
+        let mut splits = self.emitter.read_from.clone();
+        splits.dedup();
+        let positions: Vec<_> = splits.into_iter().filter_map(|split| self.reader.position(split)).collect();
+        (!positions.is_empty()).then(|| format!("source {:?}, {}", self.uid.as_str(), positions.join(", ")))
     }
 
     /// Snapshots the splits as list state [`SPLITS_STATE`], then the operators behind it, and passes the barrier on.
@@ -115,7 +139,8 @@ impl<T: Record> SourceOperator<T> {
             schema: Vec::<u8>::schema(),
             content: StateContent::List(Box::new(|| Ok(items))),
         };
-        snapshots.push((self.uid.clone(), OperatorSnapshot { states: vec![state] }));
+        let counters = self.emitter.metrics.counters();
+        snapshots.push((self.uid.clone(), OperatorSnapshot { states: vec![state], counters }));
         self.emitter.target.barrier(barrier, snapshots)
     }
 
@@ -184,6 +209,8 @@ struct Emitter<T: Record> {
     target: Box<dyn Downstream<T>>,
     metrics: Arc<OperatorMetrics>,
     now: MonotonicTime,
+    /// The splits that the last poll has read.
+    read_from: Vec<usize>,
 }
 
 impl<T: Record> Emitter<T> {
@@ -209,6 +236,7 @@ impl<T: Record> SourceOutput<T> for Emitter<T> {
         if batch.is_empty() {
             return Ok(());
         }
+        self.read_from.push(split);
         self.watermarks.assign(batch);
         let latest = if self.watermarks.are_made() { batch.times.iter().max() } else { None };
         self.splits.observe(split, latest.copied().unwrap_or(EventTime::MIN), self.now)?;

@@ -18,9 +18,11 @@ enum Act<T> {
     EndSplit(usize),
     /// The poll is over.
     Pause,
+    /// The poll is over, and nothing could be read.
+    Prepare,
     End,
 }
-use Act::{End, EndSplit, Pause, Read};
+use Act::{End, EndSplit, Pause, Prepare, Read};
 
 struct Scripted<T> {
     acts: VecDeque<Act<T>>,
@@ -48,6 +50,7 @@ impl<T: Record> SourceReader for Scripted<T> {
                 }
                 EndSplit(split) => out.split_ended(split)?,
                 Pause => return Ok(SourceStatus::More),
+                Prepare => return Ok(SourceStatus::Preparing),
                 End => return Ok(SourceStatus::End),
             }
         }
@@ -158,6 +161,16 @@ fn idleness_counts_only_time_in_which_the_source_could_read() {
     // Split 0 was heard of at 100, so that only split 1 is idle now.
     assert_eq!(test.poll(120_000).1, [Seen::Watermark(189)]);
     assert_eq!(test.poll(120_100).1, [Seen::Idle]);
+}
+
+#[test]
+fn no_split_becomes_idle_while_its_reader_prepares() {
+    let acts = (0..30).map(|_| Prepare).chain([Read(0, vec![(1, 100)])]);
+    let mut test = Test::new(bounded().idleness(Duration::from_secs(1)), 1, acts);
+    assert_eq!(test.poll(0), (SourceStatus::Idle, vec![]));
+    assert_eq!(test.wait(100, 2_900), []);
+    assert_eq!(test.poll(3_000).1, [Seen::Record(1, 100), Seen::Watermark(89)]);
+    assert_eq!(test.wait(3_100, 4_000), [Seen::Idle]);
 }
 
 #[test]

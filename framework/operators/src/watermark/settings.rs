@@ -33,7 +33,8 @@ pub struct Watermarks<T> {
 }
 
 impl<T> Watermarks<T> {
-    /// No watermarks until the input ends: event-time timers and windows wait for the end.
+    /// No watermarks until the input ends: event-time timers and windows wait for the end. Without a call of
+    /// `.watermarks(…)` that is so as well, but then a job with such timers or windows is refused.
     #[must_use]
     pub fn none() -> Self {
         Self { out_of_orderness: None, idleness: None, event_time: None }
@@ -67,13 +68,21 @@ impl<T> Watermarks<T> {
         self
     }
 
-    /// Whether event times are looked at.
-    pub(crate) fn are_made(&self) -> bool {
-        self.out_of_orderness.is_some()
+    /// The disorder that is waited for; `None` when there are no watermarks before the input ends.
+    #[must_use]
+    pub fn out_of_orderness(&self) -> Option<Duration> {
+        self.out_of_orderness
     }
 
-    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+    /// After so long without a record a split is idle.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
         self.idleness
+    }
+
+    /// Returns `true` if event times are looked at.
+    pub(crate) fn are_made(&self) -> bool {
+        self.out_of_orderness.is_some()
     }
 
     pub(super) fn generator(&self) -> WatermarkGenerator {

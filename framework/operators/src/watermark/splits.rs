@@ -6,7 +6,8 @@ use flott_core::{Error, EventTime, MonotonicTime, Result, Signal, Watermark};
 
 use super::{WatermarkGenerator, Watermarks};
 
-/// Combines the watermarks of a reader's splits. Splits that have ended or are idle do not count.
+/// Combines the watermarks of a reader's splits. Splits that have ended or are idle do not count. When no other split is
+/// left, event time stays where it is, as in Flink: what is still unread in the splits that were behind must not be late.
 ///
 /// `now` is time during which records could have come: a driver that was kept from reading leaves that time out, so
 /// that no split is taken for idle because the job was busy.
@@ -90,15 +91,12 @@ impl SplitWatermarks {
             }
         }
         let active = self.splits.iter().filter(|split| split.is_active());
-        let highest = self.splits.iter().map(|split| split.generator.watermark()).max();
         match active.map(|split| split.generator.watermark()).min() {
             Some(least) if least > self.watermark || self.is_idle => {
                 Some(self.emit(least.max(self.watermark)))
             }
             Some(_) => None,
             None if !self.is_assigned || self.is_idle => None,
-            // Nobody holds back any more what the others have reached. The idle marker comes next time.
-            None if highest > Some(self.watermark) => highest.map(|highest| self.emit(highest)),
             None => {
                 self.is_idle = true;
                 Some(Signal::Idle)
@@ -199,13 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn before_all_are_idle_event_time_comes_to_where_the_first_was() {
+    fn event_time_stays_when_all_splits_become_idle_or_end_at_once() {
         let mut watermarks = bounded(2);
         assert_eq!(observe(&mut watermarks, 0, 100, 1), None);
         assert_eq!(observe(&mut watermarks, 1, 50, 2), watermark(39));
-        assert_eq!(at(&mut watermarks, 1002), watermark(89));
-        assert_eq!(at(&mut watermarks, 1003), Some(Signal::Idle));
-        assert_eq!(at(&mut watermarks, 1004), None);
+        assert_eq!(at(&mut watermarks, 1002), Some(Signal::Idle));
+        assert_eq!(at(&mut watermarks, 1003), None);
+        // The split that was behind goes on where it was, and is not late.
+        assert_eq!(observe(&mut watermarks, 1, 60, 1004), watermark(49));
+        watermarks.end(0).unwrap();
+        watermarks.end(1).unwrap();
+        assert_eq!(at(&mut watermarks, 1005), Some(Signal::Idle));
     }
 
     #[test]

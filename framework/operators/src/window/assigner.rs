@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use flott_core::{DecodeError, Error, ErrorKind, EventTime, Record, Result, Schema, Watermark, time::millis};
+use serde::{Deserialize, Serialize};
 
-/// An interval of event time: `start` inclusive, `end` exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An interval of event time: `start` inclusive, `end` exclusive. As JSON: `{"start":60000,"end":120000}`, in
+/// milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Its first millisecond.
     pub start: EventTime,

@@ -65,7 +65,7 @@ impl<K: Key, A: Record> Tables<K, A> {
     pub(super) fn snapshot(&mut self) -> OperatorSnapshot {
         let mut states = Vec::new();
         self.each(|table| states.push(table.snapshot()));
-        OperatorSnapshot { states }
+        OperatorSnapshot::new(states)
     }
 
     /// Whether there are windows that have fired.

@@ -2,20 +2,20 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use flott_core::{Record, operator::Downstream};
+use flott_core::{Record, SubtaskIndex, operator::Downstream};
 
 use crate::{
     exchange::{LocalReceiver, LocalSender, RemoteReceiver, RemoteSender, local::local_channel},
-    input::{InputGate, TaskInput},
-    output::{ExchangeOutput, Partitioner},
+    input::{InputGate, Receiver, TaskInput},
+    output::{ExchangeOutput, Partitioner, Sender},
     program::{EdgeFactory, ErasedChannel, ErasedDownstream, InputChannel, OutputChannel},
     slot::SlotWaker,
 };
 
 const ONE_TYPE: &str = "both ends of an edge are made by the same factory";
 
-/// Makes a partitioner for so many receiving subtasks.
-type MakePartitioner<T> = dyn Fn(u32) -> Box<dyn Partitioner<T>> + Send + Sync;
+/// Makes the partitioner of a sending subtask for so many receiving subtasks.
+type MakePartitioner<T> = dyn Fn(SubtaskIndex, u32) -> Box<dyn Partitioner<T>> + Send + Sync;
 
 /// An edge that carries records of type `T`.
 #[derive(Clone)]
@@ -25,9 +25,11 @@ pub struct Edge<T> {
 }
 
 impl<T: Record> Edge<T> {
-    /// An edge whose partitioners come from `make_partitioner`, given the number of channels.
+    /// An edge whose partitioners come from `make_partitioner`, given the sending subtask and the number of channels.
     #[must_use]
-    pub fn new(make_partitioner: impl Fn(u32) -> Box<dyn Partitioner<T>> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        make_partitioner: impl Fn(SubtaskIndex, u32) -> Box<dyn Partitioner<T>> + Send + Sync + 'static,
+    ) -> Self {
         Self { make_partitioner: Arc::new(make_partitioner), marker: PhantomData }
     }
 }
@@ -38,12 +40,14 @@ impl<T: Record> EdgeFactory for Edge<T> {
         (Box::new(sending), Box::new(receiving))
     }
 
-    fn output(&self, channels: Vec<OutputChannel>) -> ErasedDownstream {
+    fn output(&self, sender: SubtaskIndex, channels: Vec<OutputChannel>) -> ErasedDownstream {
         let count = u32::try_from(channels.len()).expect("not more channels than key groups");
-        let partitioner = (self.make_partitioner)(count);
+        let partitioner = (self.make_partitioner)(sender, count);
         let senders = channels.into_iter().map(|channel| match channel {
-            OutputChannel::Local(sender) => Ok(*sender.downcast::<LocalSender<T>>().expect(ONE_TYPE)),
-            OutputChannel::Remote(output) => Err(RemoteSender::new(output)),
+            OutputChannel::Local(sender) => {
+                Sender::Local(*sender.downcast::<LocalSender<T>>().expect(ONE_TYPE))
+            }
+            OutputChannel::Remote(output) => Sender::Remote(RemoteSender::new(output)),
         });
         let output = ExchangeOutput::new(partitioner, senders.collect());
         Box::new(Box::new(output) as Box<dyn Downstream<T>>)
@@ -51,8 +55,10 @@ impl<T: Record> EdgeFactory for Edge<T> {
 
     fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn TaskInput> {
         let receivers = channels.into_iter().map(|channel| match channel {
-            InputChannel::Local(receiver) => Ok(*receiver.downcast::<LocalReceiver<T>>().expect(ONE_TYPE)),
-            InputChannel::Remote(input) => Err(RemoteReceiver::new(input)),
+            InputChannel::Local(receiver) => {
+                Receiver::Local(*receiver.downcast::<LocalReceiver<T>>().expect(ONE_TYPE))
+            }
+            InputChannel::Remote(input) => Receiver::Remote(RemoteReceiver::new(input)),
         });
         let target = target.downcast::<Box<dyn Downstream<T>>>().expect(ONE_TYPE);
         Box::new(InputGate::new(receivers.collect(), *target))

@@ -3,6 +3,8 @@
 //! A frame is a `u32` length of what follows, a kind byte, a channel id and a body, all little-endian. The length is
 //! checked against [`FRAME_BYTES_MAX`] before anything is allocated. The body of a data frame is a sequence of elements:
 //! a tag byte and, for a batch, the number of records, a byte that says whether times follow, the times, the records.
+//! A body that does not fit into one frame, because of a large record, begins in frames of kind part and ends in a data
+//! frame.
 
 use flott_core::{
     BATCH_RECORDS_MAX, Batch, Error, EventTime, Record, Result, StreamElement,
@@ -13,14 +15,21 @@ use flott_core::{
 
 use crate::exchange::FRAME_BYTES_TARGET;
 
-/// Largest frame. One record must fit.
-pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest frame.
+pub const FRAME_BYTES_MAX: usize = 2 * FRAME_BYTES_TARGET;
+
+/// Largest encoding of a record that passes between processes. A record of this size takes as much memory several times.
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Maximum size of the body of one frame, or of the bodies of its parts together, beside the largest record.
+pub(crate) const BODY_OVERHEAD_MAX: usize = 2 * FRAME_BYTES_TARGET;
 
 /// Bytes before the body: length, kind, channel.
 pub(crate) const HEADER_BYTES: usize = 4 + 1 + 12;
 
 const DATA: u8 = 1;
 const CREDIT: u8 = 2;
+const PART: u8 = 3;
 
 const BATCH: u8 = 1;
 const WATERMARK: u8 = 2;
@@ -42,7 +51,7 @@ pub struct ChannelId {
 /// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Elements; the body starts at [`DATA_BODY`] of the buffer.
+    /// Elements, or a part of them; the body starts at [`DATA_BODY`] of the buffer.
     Data { channel: ChannelId, bytes: Vec<u8> },
     /// The receiver of this channel has worked off so many bytes.
     Credit { channel: ChannelId, bytes: u32 },
@@ -64,28 +73,38 @@ fn begin(kind: u8, channel: ChannelId, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the length into a frame that is complete.
-///
-/// # Errors
-/// When it is longer than [`FRAME_BYTES_MAX`].
-pub(crate) fn finish(frame: &mut [u8]) -> Result<()> {
-    let length = frame.len() - 4;
-    if length > FRAME_BYTES_MAX {
-        return Err(Error::user(format!(
-            "a record takes {length} bytes, more than the {FRAME_BYTES_MAX} that fit into a frame between TaskManagers"
-        )));
+/// Writes the length into a complete data frame and hands it to `send`, in parts if it is too long.
+pub(crate) fn finish(channel: ChannelId, mut frame: Vec<u8>, send: &mut impl FnMut(Vec<u8>)) {
+    if frame.len() - 4 <= FRAME_BYTES_MAX {
+        write_length(&mut frame);
+        return send(frame);
     }
-    let length = u32::try_from(length).expect("FRAME_BYTES_MAX fits into 32 bits");
+    let mut bodies = frame[HEADER_BYTES..].chunks(FRAME_BYTES_MAX - DATA_BODY).peekable();
+    while let Some(body) = bodies.next() {
+        let kind = if bodies.peek().is_some() { PART } else { DATA };
+        let mut part = Vec::with_capacity(HEADER_BYTES + body.len());
+        begin(kind, channel, &mut part);
+        part.extend_from_slice(body);
+        write_length(&mut part);
+        send(part);
+    }
+}
+
+fn write_length(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len() - 4).expect("FRAME_BYTES_MAX fits into 32 bits");
     frame[..4].copy_from_slice(&length.to_le_bytes());
-    Ok(())
 }
 
 /// A complete credit frame.
 pub(crate) fn credit(channel: ChannelId, bytes: u32, out: &mut Vec<u8>) {
     begin(CREDIT, channel, out);
     out.extend_from_slice(&bytes.to_le_bytes());
-    let length = u32::try_from(out.len() - 4).expect("a credit frame is short");
-    out[..4].copy_from_slice(&length.to_le_bytes());
+    write_length(out);
+}
+
+/// Returns `true` if more of the body of a received data frame follows in the next one.
+pub(crate) fn is_part(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&PART)
 }
 
 /// Reads what follows the length.
@@ -101,7 +120,7 @@ pub(crate) fn parse(bytes: Vec<u8>) -> Result<Frame> {
         to: u32::decode(&mut input)?,
     };
     match kind {
-        DATA => Ok(Frame::Data { channel, bytes }),
+        DATA | PART => Ok(Frame::Data { channel, bytes }),
         CREDIT => Ok(Frame::Credit { channel, bytes: u32::decode(&mut input)? }),
         other => Err(Error::transient(format!("a frame of unknown kind {other}"))),
     }
@@ -125,7 +144,15 @@ pub(crate) fn encode_control<T>(element: &StreamElement<T>, out: &mut Vec<u8>) {
 }
 
 /// Appends records of `batch` from `start` on until the frame is large enough; returns where it stopped.
-pub(crate) fn encode_batch<T: Record>(batch: &Batch<T>, start: usize, out: &mut Vec<u8>) -> usize {
+///
+/// # Errors
+/// When a record takes more than `record_bytes_max`.
+pub(crate) fn encode_batch<T: Record>(
+    batch: &Batch<T>,
+    start: usize,
+    record_bytes_max: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize> {
     let room = FRAME_BYTES_TARGET.saturating_sub(out.len());
     let rest = batch.len() - start;
     let end = match T::FIXED_SIZE {
@@ -141,11 +168,11 @@ pub(crate) fn encode_batch<T: Record>(batch: &Batch<T>, start: usize, out: &mut 
         encode_all(&batch.records[start..end], out);
         end
     } else {
-        encode_until_full(batch, start, out)
+        encode_until_full(batch, start, record_bytes_max, out)?
     };
     let count = u32::try_from(end - start).expect("a batch is short");
     out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
-    end
+    Ok(end)
 }
 
 fn encode_times<T>(batch: &Batch<T>, start: usize, end: usize, out: &mut Vec<u8>) {
@@ -156,19 +183,33 @@ fn encode_times<T>(batch: &Batch<T>, start: usize, end: usize, out: &mut Vec<u8>
 
 /// Records of varying size: how many fit is known only when they are encoded, so times come after the records' bytes
 /// have been measured.
-fn encode_until_full<T: Record>(batch: &Batch<T>, start: usize, out: &mut Vec<u8>) -> usize {
+fn encode_until_full<T: Record>(
+    batch: &Batch<T>,
+    start: usize,
+    record_bytes_max: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize> {
     let times_at = out.len();
-    let mut end = start;
+    let (mut end, mut last_at) = (start, times_at);
     while end < batch.len() && (end == start || out.len() < FRAME_BYTES_TARGET) {
+        last_at = out.len();
         batch.records[end].encode(out);
         end += 1;
+    }
+    // Only the last record can be large: no other one comes behind it.
+    let length = out.len() - last_at;
+    if length > record_bytes_max {
+        return Err(Error::user(format!(
+            "a record takes {length} bytes encoded; at most {record_bytes_max} can pass between TaskManagers. \
+             Store large values elsewhere and send where they are"
+        )));
     }
     if !batch.times.is_empty() {
         let mut times = Vec::with_capacity((end - start) * 8);
         encode_times(batch, start, end, &mut times);
         out.splice(times_at..times_at, times);
     }
-    end
+    Ok(end)
 }
 
 /// Reads one element, if it is a batch into what `empty` gives.
@@ -220,8 +261,10 @@ mod tests {
         while start < batch.len() {
             let mut out = Vec::new();
             begin_data(CHANNEL, &mut out);
-            start = encode_batch(batch, start, &mut out);
-            finish(&mut out).unwrap();
+            start = encode_batch(batch, start, RECORD_BYTES_MAX, &mut out).unwrap();
+            let mut sent = Vec::new();
+            finish(CHANNEL, out, &mut |frame| sent.push(frame));
+            let [out] = &sent[..] else { panic!("{} frames", sent.len()) };
             assert_eq!(u32::from_le_bytes(out[..4].try_into().unwrap()) as usize, out.len() - 4);
             let Frame::Data { channel, bytes } = parse(out[4..].to_vec()).unwrap() else { panic!("data") };
             assert_eq!(channel, CHANNEL);

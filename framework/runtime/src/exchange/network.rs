@@ -1,7 +1,6 @@
 //! Connections between TaskManagers: one per pair and attempt, carrying all channels between the two.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,12 +9,14 @@ use flott_core::{Error, ErrorKind, Result, ResultExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
-use crate::exchange::{ExchangeSession, PeerLink};
+use crate::exchange::{
+    ByteStream, ExchangeSession, PeerLink, SecureTransport, Strangers, arrivals::Arrivals,
+    transport::PeerStream,
+};
 
 /// `HOST:PORT` of a TaskManager's exchange.
 pub type ExchangeAddress = String;
@@ -32,9 +33,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time to reach a peer, which listens whatever else it does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Connections that arrived before their attempt was deployed here. No attempt has more: max parallelism ends here.
-const EARLY_CONNECTIONS_MAX: usize = 32_768;
 
 /// How patient a TaskManager is with its peers.
 #[derive(Clone, Copy, Debug)]
@@ -59,42 +57,82 @@ pub struct SessionKey {
     pub cluster: u64,
 }
 
-enum Arrival {
-    Stream(TcpStream),
-    Awaited(oneshot::Sender<TcpStream>),
+/// Connections of peers that have not said who they are.
+pub(super) const STRANGERS_MAX: usize = 256;
+
+/// A connection waits so long for its attempt to be deployed here: as long as the JobManager waits for a deployment.
+const EARLY_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// State that the tasks that accept connections share.
+pub(super) struct Entrance {
+    transport: Option<Arc<dyn SecureTransport>>,
+    arrivals: Mutex<Arrivals<PeerStream>>,
+    strangers: Strangers,
+    pub(super) hello_timeout: Duration,
+    pub(super) early_age_max: Duration,
 }
 
-type Arrivals = Mutex<BTreeMap<(SessionKey, PeerIndex), Arrival>>;
+impl Entrance {
+    pub(super) fn new(transport: Option<Arc<dyn SecureTransport>>) -> Self {
+        Self {
+            transport,
+            arrivals: Mutex::default(),
+            strangers: Strangers::new("exchange", STRANGERS_MAX),
+            hello_timeout: HELLO_TIMEOUT,
+            early_age_max: EARLY_AGE_MAX,
+        }
+    }
 
-fn lock(arrivals: &Arrivals) -> MutexGuard<'_, BTreeMap<(SessionKey, PeerIndex), Arrival>> {
-    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals<PeerStream>> {
+        // A panic elsewhere leaves the table consistent: every change is a single insertion or removal.
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Takes connections from other TaskManagers.
 pub struct ExchangeListener {
     port: u16,
-    arrivals: Arc<Arrivals>,
-    accepting: JoinHandle<()>,
+    entrance: Arc<Entrance>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl ExchangeListener {
-    /// Listens on `address`; port 0 takes any.
+    /// Takes connections at `listener`: over `transport`, or over plain TCP.
     ///
     /// # Errors
-    /// When the address cannot be used.
-    pub async fn bind(address: &str) -> Result<Self> {
-        let context = format!("cannot listen on {address} for other TaskManagers");
-        let listener = TcpListener::bind(address).await.or_error(ErrorKind::Settings, &context)?;
-        let port = listener.local_addr().or_error(ErrorKind::Settings, &context)?.port();
-        let arrivals = Arc::new(Arrivals::default());
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&arrivals)));
-        Ok(Self { port, arrivals, accepting })
+    /// When the socket cannot tell its address.
+    pub fn start(listener: TcpListener, transport: Option<Arc<dyn SecureTransport>>) -> Result<Self> {
+        Self::start_at(listener, Entrance::new(transport))
     }
 
-    /// The port it listens on.
+    pub(super) fn start_at(listener: TcpListener, entrance: Entrance) -> Result<Self> {
+        let port = listener.local_addr()?.port();
+        let entrance = Arc::new(entrance);
+        let accepting = Some(tokio::spawn(accept(listener, Arc::clone(&entrance))));
+        Ok(Self { port, entrance, accepting })
+    }
+
+    /// One for a process without peers: it has no socket.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self { port: 0, entrance: Arc::new(Entrance::new(None)), accepting: None }
+    }
+
+    /// The port it listens on; 0 without a socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on only connections of this cluster in this leader epoch are taken. To be called before other
+    /// TaskManagers hear of this one.
+    pub fn expect(&self, cluster: u64, epoch: u64) {
+        self.entrance.arrivals().expect(cluster, epoch);
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.entrance.arrivals().len()
     }
 
     /// Connects this process, `me`, with all peers of an attempt: dials those with a higher number, awaits the others.
@@ -110,19 +148,19 @@ impl ExchangeListener {
         patience: PeerPatience,
         on_lost: Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
     ) -> Result<ExchangeSession> {
-        // Connections of older attempts will not be asked for any more.
-        lock(&self.arrivals).retain(|(other, _), _| *other >= key);
+        self.entrance.arrivals().forget_before(key);
         let mut connecting = JoinSet::new();
         for (peer, address, link) in peers {
-            let awaited = (peer < me).then(|| self.await_peer(key, peer));
+            let awaited = (peer < me).then(|| self.entrance.arrivals().await_peer(key, peer));
             let wait = if awaited.is_some() { patience.arrival_timeout } else { DIAL_TIMEOUT };
+            let transport = self.entrance.transport.clone();
             connecting.spawn(async move {
                 let stream = timeout(wait, async {
                     match awaited {
                         Some(awaited) => {
                             awaited.await.map_err(|_| Error::transient("a newer attempt took over"))
                         }
-                        None => dial(&address, key, me).await,
+                        None => dial(&address, transport, key, me).await,
                     }
                 });
                 let stream = stream.await.unwrap_or_else(|_| Err(Error::transient("no connection in time")));
@@ -137,69 +175,54 @@ impl ExchangeListener {
         let mut session = ExchangeSession::default();
         while let Some(connected) = connecting.join_next().await {
             let (peer, link, stream) = connected.or_error(ErrorKind::Internal, "connecting to a peer")?;
-            session.attach(peer, link, stream?, patience, &on_lost)?;
+            session.attach(peer, link, stream?, patience, &on_lost);
         }
         Ok(session)
-    }
-
-    fn await_peer(&self, key: SessionKey, peer: PeerIndex) -> oneshot::Receiver<TcpStream> {
-        let (sender, receiver) = oneshot::channel();
-        let mut arrivals = lock(&self.arrivals);
-        match arrivals.remove(&(key, peer)) {
-            // The receiver cannot be gone: it is returned below.
-            Some(Arrival::Stream(stream)) => drop(sender.send(stream)),
-            _ => drop(arrivals.insert((key, peer), Arrival::Awaited(sender))),
-        }
-        receiver
     }
 }
 
 impl Drop for ExchangeListener {
     fn drop(&mut self) {
-        self.accepting.abort();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
     }
 }
 
-async fn accept(listener: TcpListener, arrivals: Arc<Arrivals>) {
+async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let permit = entrance.strangers.admit().await;
+        let Ok((stream, address)) = listener.accept().await else {
             // Out of file descriptors, most likely: wait for some to become free.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let arrivals = Arc::clone(&arrivals);
+        let entrance = Arc::clone(&entrance);
         tokio::spawn(async move {
-            match timeout(HELLO_TIMEOUT, read_hello(stream)).await {
-                Ok(Ok((key, peer, stream))) => arrive(&arrivals, EARLY_CONNECTIONS_MAX, key, peer, stream),
-                Ok(Err(error)) => tracing::warn!(%error, "refused a connection to the exchange"),
-                Err(_) => tracing::warn!("a connection to the exchange did not say who it is"),
+            let met = timeout(entrance.hello_timeout, meet(stream, entrance.transport.as_deref())).await;
+            let met = met.unwrap_or_else(|_| Err(Error::transient("it did not say in time who it is")));
+            let arrived = met.and_then(|(key, peer, stream)| entrance.arrivals().arrive(key, peer, stream));
+            drop(permit);
+            match arrived {
+                Ok(None) => {}
+                Ok(Some(waiting)) => {
+                    tokio::time::sleep(entrance.early_age_max).await;
+                    if entrance.arrivals().give_up(waiting) {
+                        tracing::warn!(%address, "closed a connection of an attempt that never came");
+                    }
+                }
+                Err(error) => entrance.strangers.refused(address, &error),
             }
         });
     }
 }
 
-fn arrive(arrivals: &Arrivals, capacity: usize, key: SessionKey, peer: PeerIndex, stream: TcpStream) {
-    let mut arrivals = lock(arrivals);
-    match arrivals.remove(&(key, peer)) {
-        Some(Arrival::Awaited(sender)) => drop(sender.send(stream)),
-        _ if arrivals.len() < capacity || forget_older(&mut arrivals, key) => {
-            arrivals.insert((key, peer), Arrival::Stream(stream));
-        }
-        _ => tracing::warn!(?key, peer, "refused a connection to the exchange: too many wait already"),
-    }
-}
-
-/// Makes room for a connection of this attempt at the cost of an older one.
-fn forget_older(arrivals: &mut BTreeMap<(SessionKey, PeerIndex), Arrival>, key: SessionKey) -> bool {
-    let mut older = arrivals.range(..(key, 0));
-    let stream = older.find(|(_, arrival)| matches!(arrival, Arrival::Stream(_)));
-    let oldest = stream.map(|(&oldest, _)| oldest);
-    oldest.is_some_and(|oldest| arrivals.remove(&oldest).is_some())
-}
-
-async fn dial(address: &str, key: SessionKey, me: PeerIndex) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+pub(super) async fn dial(
+    address: &str,
+    transport: Option<Arc<dyn SecureTransport>>,
+    key: SessionKey,
+    me: PeerIndex,
+) -> Result<PeerStream> {
     let mut hello = Vec::with_capacity(HELLO_BYTES);
     hello.extend_from_slice(&MAGIC);
     hello.extend_from_slice(&VERSION.to_le_bytes());
@@ -207,12 +230,34 @@ async fn dial(address: &str, key: SessionKey, me: PeerIndex) -> Result<TcpStream
         hello.extend_from_slice(&number.to_le_bytes());
     }
     hello.extend_from_slice(&me.to_le_bytes());
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(transport) = transport else {
+        stream.write_all(&hello).await?;
+        return Ok(PeerStream::Plain(stream));
+    };
+    let mut stream = transport.dial(stream).await?;
     stream.write_all(&hello).await?;
-    Ok(stream)
+    stream.flush().await?;
+    Ok(PeerStream::Secure(stream))
 }
 
-async fn read_hello(mut stream: TcpStream) -> Result<(SessionKey, PeerIndex, TcpStream)> {
+/// Lets a peer say who it is.
+async fn meet(
+    mut stream: TcpStream,
+    transport: Option<&dyn SecureTransport>,
+) -> Result<(SessionKey, PeerIndex, PeerStream)> {
     stream.set_nodelay(true)?;
+    let Some(transport) = transport else {
+        let (key, peer) = read_hello(&mut stream).await?;
+        return Ok((key, peer, PeerStream::Plain(stream)));
+    };
+    let mut stream = transport.accept(stream).await?;
+    let (key, peer) = read_hello(&mut stream).await?;
+    Ok((key, peer, PeerStream::Secure(stream)))
+}
+
+async fn read_hello(stream: &mut (impl ByteStream + ?Sized)) -> Result<(SessionKey, PeerIndex)> {
     let mut hello = [0; HELLO_BYTES];
     stream.read_exact(&mut hello).await?;
     let (magic, rest) = hello.split_at(4);
@@ -228,174 +273,5 @@ async fn read_hello(mut stream: TcpStream) -> Result<(SessionKey, PeerIndex, Tcp
     let key = SessionKey { cluster: number(0), epoch: number(8), attempt: number(16) };
     let mut peer = [0; 4];
     peer.copy_from_slice(&rest[24..28]);
-    Ok((key, PeerIndex::from_le_bytes(peer), stream))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ops::Range;
-
-    use flott_core::{Batch, StreamElement};
-
-    use super::*;
-    use crate::{
-        exchange::{ChannelId, RemoteReceiver, RemoteSender, session::HEARTBEAT},
-        slot::SlotWaker,
-    };
-
-    const KEY: SessionKey = SessionKey { cluster: 1, epoch: 2, attempt: 3 };
-    const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 1 };
-
-    const SOON: PeerPatience = PeerPatience {
-        arrival_timeout: Duration::from_secs(10),
-        heartbeat_interval: Duration::from_millis(5),
-        heartbeat_timeout: Duration::from_millis(20),
-    };
-
-    fn unlinked(peers: Range<PeerIndex>) -> Vec<(PeerIndex, ExchangeAddress, PeerLink)> {
-        peers.map(|peer| (peer, String::new(), PeerLink::default())).collect()
-    }
-
-    fn silent() -> Arc<dyn Fn(PeerIndex, Error) + Send + Sync> {
-        Arc::new(|_, _| {})
-    }
-
-    #[tokio::test]
-    async fn two_processes_exchange_batches() {
-        let (a, b) = (
-            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
-            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
-        );
-        let (mut to_b, mut to_a) = (PeerLink::default(), PeerLink::default());
-        let mut sender = RemoteSender::new(to_b.output(CHANNEL, SlotWaker::default()));
-        let mut receiver = RemoteReceiver::<u64>::new(to_a.input(CHANNEL, SlotWaker::default()));
-        let address = |listener: &ExchangeListener| format!("127.0.0.1:{}", listener.port());
-        let (a_session, b_session) = tokio::join!(
-            a.connect(KEY, 0, vec![(1, address(&b), to_b)], SOON, silent()),
-            b.connect(KEY, 1, vec![(0, address(&a), to_a)], SOON, silent()),
-        );
-        let (_a_session, _b_session) = (a_session.unwrap(), b_session.unwrap());
-        sender.send_batch(&mut Batch { records: vec![1u64, 2, 3], times: vec![] });
-        sender.flush();
-        let received = timeout(Duration::from_secs(5), async {
-            loop {
-                if let Some(StreamElement::Batch(batch)) = receiver.next().unwrap() {
-                    return batch.records;
-                }
-                tokio::task::yield_now().await;
-            }
-        });
-        assert_eq!(received.await.unwrap(), [1, 2, 3]);
-    }
-
-    #[tokio::test]
-    async fn garbage_and_a_lost_peer_are_reported() {
-        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("127.0.0.1:{}", listener.port());
-        let mut garbage = TcpStream::connect(&address).await.unwrap();
-        garbage.write_all(&[7; 200]).await.unwrap();
-        assert_eq!(garbage.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection is closed");
-
-        let (lost, was_lost) = oneshot::channel();
-        let lost = Mutex::new(Some(lost));
-        let on_lost = Arc::new(move |peer, error: Error| {
-            if let Some(lost) = lost.lock().unwrap().take() {
-                lost.send((peer, error)).unwrap();
-            }
-        });
-        let mut peer = dial(&address, KEY, 0).await.unwrap();
-        let session = listener.connect(KEY, 1, unlinked(0..1), SOON, on_lost).await;
-        peer.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
-        let (peer, error) = timeout(Duration::from_secs(5), was_lost).await.unwrap().unwrap();
-        assert_eq!(peer, 0);
-        assert!(error.to_string().contains("a frame of 4294967295 bytes"), "{error}");
-        drop(session);
-    }
-
-    #[tokio::test]
-    async fn peers_are_awaited_for_as_long_as_it_is_said() {
-        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("127.0.0.1:{}", listener.port());
-        let soon = Duration::from_millis(10);
-        let hasty = PeerPatience { arrival_timeout: soon, ..SOON };
-        let awaiting = listener.connect(KEY, 1, unlinked(0..1), hasty, silent()).await;
-        assert!(awaiting.err().unwrap().to_string().contains("no connection in time"));
-        let (session, dialled) =
-            tokio::join!(listener.connect(KEY, 1, unlinked(0..1), SOON, silent()), async {
-                tokio::time::sleep(20 * soon).await;
-                dial(&address, KEY, 0).await
-            });
-        assert!(session.is_ok() && dialled.is_ok());
-    }
-
-    #[tokio::test]
-    async fn connections_of_a_large_attempt_all_wait() {
-        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("127.0.0.1:{}", listener.port());
-        let mut dialled = Vec::new();
-        for peer in 0..100 {
-            dialled.push(dial(&address, KEY, peer).await.unwrap());
-        }
-        while lock(&listener.arrivals).len() < dialled.len() {
-            tokio::task::yield_now().await;
-        }
-        assert!(listener.connect(KEY, 100, unlinked(0..100), SOON, silent()).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_waits_gives_way_only_to_a_newer_attempt() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (old, new) = (SessionKey { attempt: 2, ..KEY }, KEY);
-        let arrivals = Arrivals::default();
-        let (awaiting, _awaited) = oneshot::channel();
-        lock(&arrivals).insert((old, 9), Arrival::Awaited(awaiting));
-        for (key, peer) in [(old, 0), (new, 1), (new, 2), (old, 3)] {
-            arrive(&arrivals, 3, key, peer, TcpStream::connect(address).await.unwrap());
-        }
-        let waiting: Vec<_> = lock(&arrivals).keys().copied().collect();
-        assert_eq!(waiting, [(old, 9), (new, 1), (new, 2)]);
-    }
-
-    type LostPeers = tokio::sync::mpsc::UnboundedReceiver<(PeerIndex, Error)>;
-
-    fn lost_peers() -> (Arc<dyn Fn(PeerIndex, Error) + Send + Sync>, LostPeers) {
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        (Arc::new(move |peer, error| drop(sender.send((peer, error)))), receiver)
-    }
-
-    /// Some timeouts later.
-    const LATER: Duration = Duration::from_millis(300);
-
-    #[tokio::test]
-    async fn peers_without_anything_to_say_stay_connected() {
-        let (a, b) = (
-            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
-            ExchangeListener::bind("127.0.0.1:0").await.unwrap(),
-        );
-        let address = |listener: &ExchangeListener| format!("127.0.0.1:{}", listener.port());
-        let (on_lost, mut lost) = lost_peers();
-        let (a_session, b_session) = tokio::join!(
-            a.connect(KEY, 0, vec![(1, address(&b), PeerLink::default())], SOON, Arc::clone(&on_lost)),
-            b.connect(KEY, 1, unlinked(0..1), SOON, Arc::clone(&on_lost)),
-        );
-        assert!(a_session.is_ok() && b_session.is_ok());
-        assert!(timeout(LATER, lost.recv()).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_falls_silent_is_lost_and_one_that_restores_is_not() {
-        let listener = ExchangeListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("127.0.0.1:{}", listener.port());
-        let mut fallen = dial(&address, KEY, 0).await.unwrap();
-        let restoring = dial(&address, KEY, 1).await.unwrap();
-        let (on_lost, mut lost) = lost_peers();
-        let session = listener.connect(KEY, 2, unlinked(0..2), SOON, on_lost).await.unwrap();
-        fallen.write_all(&HEARTBEAT).await.unwrap();
-        let (peer, error) = timeout(Duration::from_secs(5), lost.recv()).await.unwrap().unwrap();
-        assert_eq!(peer, 0);
-        assert!(error.to_string().contains("nothing was heard for 20ms"), "{error}");
-        assert!(timeout(LATER, lost.recv()).await.is_err());
-        drop((session, restoring));
-    }
+    Ok((key, PeerIndex::from_le_bytes(peer)))
 }

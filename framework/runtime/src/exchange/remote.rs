@@ -8,13 +8,16 @@ use std::{
     },
 };
 
-use flott_core::{Batch, Error, Record, Result, StreamElement};
+use flott_core::{
+    Batch, Error, Record, Result, StreamElement,
+    record::{ForeignCheck, Unreadable},
+};
 use tokio::sync::Notify;
 
 use crate::{
     exchange::{
-        CREDIT_BYTES, FRAME_BYTES_MAX, FRAME_BYTES_TARGET,
-        frame::{self, ChannelId, DATA_BODY, Frame, HEADER_BYTES},
+        CREDIT_BYTES, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, RECORD_BYTES_MAX,
+        frame::{self, BODY_OVERHEAD_MAX, ChannelId, DATA_BODY, Frame, HEADER_BYTES},
     },
     slot::SlotWaker,
 };
@@ -141,7 +144,7 @@ impl PeerLink {
             Frame::Data { channel, bytes } => {
                 let inbox = self.inboxes.get(&channel).ok_or_else(|| unknown(channel))?;
                 let held = inbox.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
-                // The last frame may overdraw the credit, so that a record larger than the window can pass.
+                // The last frame may overdraw the credit.
                 if held > CREDIT_BYTES + FRAME_BYTES_MAX {
                     return Err(Error::transient(format!("channel {channel:?} ignores its credit")));
                 }
@@ -160,12 +163,22 @@ pub(crate) struct RemoteSender {
     frame: Vec<u8>,
     /// Complete frames without credit: at most the output of one input batch or of one go of firing.
     waiting: VecDeque<Vec<u8>>,
+    /// Made with the first batch, whose type it is for.
+    check: Option<ForeignCheck>,
     failure: Option<Error>,
+    record_bytes_max: usize,
 }
 
 impl RemoteSender {
     pub(crate) fn new(output: RemoteOutput) -> Self {
-        Self { output, frame: Vec::new(), waiting: VecDeque::new(), failure: None }
+        Self {
+            output,
+            frame: Vec::new(),
+            waiting: VecDeque::new(),
+            check: None,
+            failure: None,
+            record_bytes_max: RECORD_BYTES_MAX,
+        }
     }
 
     fn open_frame(&mut self) -> &mut Vec<u8> {
@@ -177,14 +190,37 @@ impl RemoteSender {
     }
 
     pub(crate) fn send_batch<T: Record>(&mut self, batch: &mut Batch<T>) {
+        if let Err(error) = self.check_foreign(batch) {
+            self.failure = Some(error.into());
+            return batch.clear();
+        }
         let mut start = 0;
         while start < batch.len() {
-            start = frame::encode_batch(batch, start, self.open_frame());
+            let record_bytes_max = self.record_bytes_max;
+            match frame::encode_batch(batch, start, record_bytes_max, self.open_frame()) {
+                Ok(end) => start = end,
+                Err(error) => {
+                    // The task fails: what the frame holds is not sent any more.
+                    self.frame.clear();
+                    self.failure = Some(error);
+                    break;
+                }
+            }
             if self.frame.len() >= FRAME_BYTES_TARGET || start < batch.len() {
                 self.flush();
             }
         }
         batch.clear();
+    }
+
+    /// Reads back what foreign types there are in the first batch, and in the first record of each later one.
+    fn check_foreign<T: Record>(&mut self, batch: &Batch<T>) -> Result<(), Unreadable> {
+        let records = if self.check.is_none() { batch.len() } else { batch.len().min(1) };
+        let check = self.check.get_or_insert_with(|| ForeignCheck::new(&T::schema()));
+        if !check.is_needed() {
+            return Ok(());
+        }
+        batch.records[..records].iter().try_for_each(|record| check.record(record))
     }
 
     pub(crate) fn send_control<T>(&mut self, element: &StreamElement<T>) {
@@ -196,11 +232,8 @@ impl RemoteSender {
         if self.frame.is_empty() {
             return;
         }
-        let mut frame = std::mem::take(&mut self.frame);
-        match frame::finish(&mut frame) {
-            Ok(()) => self.waiting.push_back(frame),
-            Err(error) => self.failure = Some(error),
-        }
+        let frame = std::mem::take(&mut self.frame);
+        frame::finish(self.output.channel, frame, &mut |frame| self.waiting.push_back(frame));
         self.send_waiting();
     }
 
@@ -208,7 +241,7 @@ impl RemoteSender {
         while self.output.credit.bytes.load(Ordering::Acquire) > 0
             && let Some(frame) = self.waiting.pop_front()
         {
-            let bytes = i64::try_from(frame.len()).expect("a frame is at most 64 MiB");
+            let bytes = i64::try_from(frame.len()).expect("a frame is short");
             self.output.credit.bytes.fetch_sub(bytes, Ordering::AcqRel);
             self.output.outbox.push(frame);
         }
@@ -231,13 +264,24 @@ pub(crate) struct RemoteReceiver<T> {
     input: RemoteInput,
     frame: Vec<u8>,
     position: usize,
+    /// The beginning of a body that came in parts.
+    parts: Vec<u8>,
     owed: usize,
     spare: Vec<Batch<T>>,
+    record_bytes_max: usize,
 }
 
 impl<T: Record> RemoteReceiver<T> {
     pub(crate) fn new(input: RemoteInput) -> Self {
-        Self { input, frame: Vec::new(), position: 0, owed: 0, spare: Vec::new() }
+        Self {
+            input,
+            frame: Vec::new(),
+            position: 0,
+            parts: Vec::new(),
+            owed: 0,
+            spare: Vec::new(),
+            record_bytes_max: RECORD_BYTES_MAX,
+        }
     }
 
     /// The next element.
@@ -258,21 +302,41 @@ impl<T: Record> RemoteReceiver<T> {
         }
     }
 
+    /// Takes a frame, or all that is there of one that comes in parts. Returns `true` if it is complete.
     fn next_frame(&mut self) -> Result<bool> {
+        while let Some(frame) = self.take_frame() {
+            let is_part = frame::is_part(&frame);
+            if is_part || !self.parts.is_empty() {
+                self.parts.extend_from_slice(&frame[DATA_BODY..]);
+                if self.parts.len() > self.record_bytes_max + BODY_OVERHEAD_MAX {
+                    let channel = self.input.channel;
+                    return Err(Error::transient(format!("parts without end on channel {channel:?}")));
+                }
+                if is_part {
+                    continue;
+                }
+                (self.frame, self.position) = (std::mem::take(&mut self.parts), 0);
+            } else {
+                (self.frame, self.position) = (frame, DATA_BODY);
+            }
+            if self.position >= self.frame.len() {
+                return Err(Error::transient(format!("an empty frame on channel {:?}", self.input.channel)));
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn take_frame(&mut self) -> Option<Vec<u8>> {
         self.pay_back();
         if self.input.inbox.count.load(Ordering::Acquire) == 0 {
-            return Ok(false);
+            return None;
         }
-        let Some(frame) = lock(&self.input.inbox.frames).pop_front() else { return Ok(false) };
+        let frame = lock(&self.input.inbox.frames).pop_front()?;
         self.input.inbox.count.fetch_sub(1, Ordering::AcqRel);
         self.input.inbox.bytes.fetch_sub(frame.len(), Ordering::AcqRel);
         self.owed += frame.len() + HEADER_BYTES - DATA_BODY;
-        self.frame = frame;
-        self.position = DATA_BODY;
-        if self.position >= self.frame.len() {
-            return Err(Error::transient(format!("an empty frame on channel {:?}", self.input.channel)));
-        }
-        Ok(true)
+        Some(frame)
     }
 
     /// The credit of frames that are worked off goes back in quarters of the window, so that credit frames are rare.
@@ -289,6 +353,8 @@ impl<T: Record> RemoteReceiver<T> {
 
 #[cfg(test)]
 mod tests {
+    use flott_core::{Schema, record::DecodeError};
+
     use super::*;
 
     const CHANNEL: ChannelId = ChannelId { edge: 0, from: 0, to: 0 };
@@ -344,6 +410,131 @@ mod tests {
         assert!(matches!(receiver.next().unwrap(), Some(StreamElement::Signal(_))));
         let Some(StreamElement::Batch(batch)) = receiver.next().unwrap() else { panic!("a batch was sent") };
         assert_eq!((batch.records.capacity(), &batch.records[..]), (1000, &[7][..]));
+    }
+
+    fn connected<T: Record>() -> (PeerLink, RemoteSender, PeerLink, RemoteReceiver<T>) {
+        let (mut here, mut there) = (PeerLink::default(), PeerLink::default());
+        let sender = RemoteSender::new(here.output(CHANNEL, SlotWaker::default()));
+        let receiver = RemoteReceiver::new(there.input(CHANNEL, SlotWaker::default()));
+        (here, sender, there, receiver)
+    }
+
+    #[test]
+    fn a_record_larger_than_a_frame_passes_in_parts_under_the_credit() {
+        let (here, mut sender, there, mut receiver) = connected::<String>();
+        let large = |letter: &str| letter.repeat(5 * CREDIT_BYTES);
+        let records = vec!["before".to_string(), large("x"), "between".into(), large("y")];
+        sender.send_batch(&mut Batch { records: records.clone(), times: vec![] });
+        sender.send_control(&StreamElement::<String>::Signal(flott_core::Signal::Idle));
+        sender.flush();
+        let (mut received, mut is_idle, mut rounds) = (Vec::new(), false, 0);
+        while !is_idle {
+            rounds += 1;
+            sender.is_ready();
+            let frames = here.outbox.take();
+            let under_way: usize = frames.iter().map(Vec::len).sum();
+            assert!(under_way <= CREDIT_BYTES + FRAME_BYTES_MAX + 4, "{under_way} bytes are under way");
+            for frame in frames {
+                assert!(frame.len() - 4 <= FRAME_BYTES_MAX);
+                there.receive(frame[4..].to_vec()).unwrap();
+            }
+            while let Some(element) = receiver.next().unwrap() {
+                match element {
+                    StreamElement::Batch(batch) => received.extend(batch.records),
+                    _ => is_idle = true,
+                }
+            }
+            deliver(&there, &here);
+        }
+        assert!(received == records && rounds > 8);
+    }
+
+    /// Returns `true` if a record with an encoding of this length passes behind one in the same frame.
+    fn passes(record: usize, before: usize, record_bytes_max: usize) -> Result<bool> {
+        let (here, mut sender, there, mut receiver) = connected::<String>();
+        (sender.record_bytes_max, receiver.record_bytes_max) = (record_bytes_max, record_bytes_max);
+        let mut empty = Vec::new();
+        String::new().encode(&mut empty);
+        let records = vec!["b".repeat(before), "r".repeat(record - empty.len())];
+        sender.send_batch(&mut Batch { records: records.clone(), times: vec![flott_core::EventTime(1); 2] });
+        sender.flush();
+        sender.take_failure()?;
+        deliver(&here, &there);
+        let mut received = Vec::new();
+        while let Some(StreamElement::Batch(batch)) = receiver.next()? {
+            received.extend(batch.records);
+        }
+        Ok(received == records)
+    }
+
+    #[test]
+    fn whether_a_record_is_too_large_does_not_depend_on_what_else_is_sent() {
+        let max = 300_000;
+        for before in [0, 1000, FRAME_BYTES_TARGET - 100, FRAME_BYTES_TARGET, 2 * FRAME_BYTES_TARGET] {
+            assert!(passes(max, before, max).unwrap(), "{before} bytes before");
+            let error = passes(max + 1, before, max).unwrap_err();
+            assert_eq!(error.kind(), flott_core::ErrorKind::User);
+            assert!(
+                error.to_string().contains("a record takes 300001 bytes encoded; at most 300000"),
+                "{error}"
+            );
+        }
+    }
+
+    /// A foreign type that does not read back odd numbers.
+    struct Even(u64);
+
+    impl Record for Even {
+        const FIXED_SIZE: Option<usize> = None;
+        fn schema() -> Schema {
+            Schema::Foreign { name: "Even".into(), version: 1 }
+        }
+        fn encode(&self, out: &mut Vec<u8>) {
+            self.0.encode(out);
+        }
+        fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+            u64::decode(input).map(|number| Self(number & !1))
+        }
+        fn duplicate(&self) -> Self {
+            Self(self.0)
+        }
+        fn check_foreign(&self, _check: &mut ForeignCheck) -> Result<(), Unreadable> {
+            let why = "it reads back another value than it wrote".into();
+            if self.0.is_multiple_of(2) { Ok(()) } else { Err(Unreadable { name: "Even".into(), why }) }
+        }
+    }
+
+    #[test]
+    fn a_foreign_value_that_cannot_be_read_back_is_not_sent() {
+        for (batches, is_sent) in
+            [([&[2, 4][..], &[6]], true), ([&[2, 3], &[6]], false), ([&[2], &[3, 4]], false)]
+        {
+            let (_here, mut sender, _there, _receiver) = connected::<Even>();
+            for numbers in batches {
+                let records = numbers.iter().copied().map(Even).collect();
+                sender.send_batch(&mut Batch { records, times: vec![] });
+            }
+            let failure = sender.take_failure().err();
+            assert_eq!(failure.is_none(), is_sent, "{batches:?}");
+            if let Some(failure) = failure {
+                assert_eq!(failure.kind(), flott_core::ErrorKind::User);
+                assert!(failure.to_string().contains("type `Even`"), "{failure}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_without_end_are_refused() {
+        let (_here, mut sender, there, mut receiver) = connected::<String>();
+        receiver.record_bytes_max = 1_000_000;
+        sender.send_batch(&mut Batch { records: vec!["x".repeat(FRAME_BYTES_MAX)], times: vec![] });
+        sender.flush();
+        let part = sender.output.outbox.take().pop_front().unwrap();
+        let error = (0..20).find_map(|_| {
+            there.receive(part[4..].to_vec()).unwrap();
+            receiver.next().err()
+        });
+        assert!(error.unwrap().to_string().contains("parts without end"));
     }
 
     #[test]

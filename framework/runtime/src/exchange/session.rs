@@ -13,17 +13,14 @@ use std::{
 
 use flott_core::{Error, ErrorKind, Result};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval},
 };
 
 use crate::exchange::{
     FRAME_BYTES_MAX, FRAME_BYTES_TARGET, PeerIndex, PeerLink, PeerPatience, silence::Silence,
+    transport::PeerStream,
 };
 
 /// A frame without content: somebody is there.
@@ -40,13 +37,35 @@ impl ExchangeSession {
         &mut self,
         peer: PeerIndex,
         link: PeerLink,
-        stream: TcpStream,
+        stream: PeerStream,
         patience: PeerPatience,
         on_lost: &Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
-    ) -> Result<()> {
-        stream.set_nodelay(true)?;
-        let (reader, writer) = stream.into_split();
-        let (link, on_lost) = (Arc::new(link), Arc::clone(on_lost));
+    ) {
+        let on_lost = Arc::clone(on_lost);
+        match stream {
+            PeerStream::Plain(stream) => {
+                let (reader, writer) = stream.into_split();
+                self.serve(peer, link, reader, writer, patience, on_lost);
+            }
+            PeerStream::Secure(stream) => {
+                let (reader, writer) = tokio::io::split(stream);
+                self.serve(peer, link, reader, writer, patience, on_lost);
+            }
+        }
+    }
+
+    fn serve<R, W>(
+        &mut self,
+        peer: PeerIndex,
+        link: PeerLink,
+        reader: R,
+        writer: W,
+        patience: PeerPatience,
+        on_lost: Arc<dyn Fn(PeerIndex, Error) + Send + Sync>,
+    ) where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
         self.tasks.spawn(async move {
             let was_heard = AtomicBool::new(false);
             let ended = tokio::select! {
@@ -62,12 +81,11 @@ impl ExchangeSession {
                 );
             }
         });
-        Ok(())
     }
 }
 
 async fn write_frames(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     link: &PeerLink,
     heartbeat_interval: Duration,
 ) -> Result<()> {
@@ -82,6 +100,8 @@ async fn write_frames(
             }
             _ = heartbeats.tick() => writer.write_all(&HEARTBEAT).await?,
         }
+        // Of a plain connection there is nothing to flush.
+        writer.flush().await?;
     }
 }
 
@@ -105,12 +125,12 @@ async fn notice_silence(was_heard: &AtomicBool, patience: PeerPatience) -> Error
 }
 
 /// A connection that notes that something has come.
-struct Hearing<'a> {
-    reader: OwnedReadHalf,
+struct Hearing<'a, R> {
+    reader: R,
     was_heard: &'a AtomicBool,
 }
 
-impl AsyncRead for Hearing<'_> {
+impl<R: AsyncRead + Unpin> AsyncRead for Hearing<'_, R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -125,7 +145,7 @@ impl AsyncRead for Hearing<'_> {
     }
 }
 
-async fn read_frames(reader: Hearing<'_>, link: &PeerLink) -> Result<()> {
+async fn read_frames(reader: Hearing<'_, impl AsyncRead + Unpin>, link: &PeerLink) -> Result<()> {
     let mut reader = BufReader::with_capacity(2 * FRAME_BYTES_TARGET, reader);
     loop {
         let length = reader.read_u32_le().await? as usize;

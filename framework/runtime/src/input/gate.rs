@@ -57,8 +57,11 @@ pub enum InputStatus {
     Ended,
 }
 
-enum Receiver<T> {
+/// The receiving end of one channel.
+pub(crate) enum Receiver<T> {
+    /// From this process.
     Local(LocalReceiver<T>),
+    /// From another process.
     Remote(RemoteReceiver<T>),
 }
 
@@ -74,14 +77,7 @@ pub struct InputGate<T: Record> {
 impl<T: Record> InputGate<T> {
     /// An input over these channels into `target`.
     #[must_use]
-    pub(crate) fn new(
-        local_or_remote: Vec<Result<LocalReceiver<T>, RemoteReceiver<T>>>,
-        target: Box<dyn Downstream<T>>,
-    ) -> Self {
-        let receivers: Vec<_> = local_or_remote
-            .into_iter()
-            .map(|receiver| receiver.map_or_else(Receiver::Remote, Receiver::Local))
-            .collect();
+    pub(crate) fn new(receivers: Vec<Receiver<T>>, target: Box<dyn Downstream<T>>) -> Self {
         let channels = receivers.len();
         Self {
             receivers,
@@ -112,7 +108,6 @@ impl<T: Record> InputGate<T> {
     }
 
     fn on_batch(&mut self, channel: usize, mut batch: Batch<T>) -> Result<()> {
-        self.watermarks.on_batch(channel);
         self.target.batch(&mut batch)?;
         batch.clear();
         match &mut self.receivers[channel] {
@@ -266,7 +261,7 @@ mod tests {
         let channel = || local_channel(SlotWaker::default(), SlotWaker::default());
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
         let target = Slow::default();
-        let receivers = receivers.into_iter().map(Ok).collect();
+        let receivers = receivers.into_iter().map(Receiver::Local).collect();
         (InputGate::new(receivers, Box::new(target.clone())), senders, target)
     }
 
@@ -297,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn all_hear_of_activity_after_idleness() {
+    fn records_on_idle_channels_pass_and_do_not_hold_back_event_time() {
         let (mut gate, mut senders, target) = gate();
         for sender in &mut senders {
             sender.send(StreamElement::Signal(Signal::Watermark(Watermark(EventTime(5)))));
@@ -305,7 +300,8 @@ mod tests {
         }
         step(&mut gate, &target, 20);
         senders[0].send_batch(&mut Batch { records: vec![7], times: vec![] });
-        let (_, seen) = step(&mut gate, &target, 20);
-        assert_eq!(seen, ["[7]", "to 5", "go", "go", "go"]);
+        assert_eq!(step(&mut gate, &target, 20).1, ["[7]"]);
+        senders[1].send(StreamElement::Signal(Signal::Watermark(Watermark(EventTime(9)))));
+        assert_eq!(step(&mut gate, &target, 20).1, ["to 9", "go", "go", "go"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The watermark of a task: the lowest of its active channels.
+//! The watermark of a task: the lowest of its active channels, by the rules of Flink.
 
 use flott_core::{Signal, Watermark};
 
@@ -11,7 +11,10 @@ struct ChannelStatus {
 
 /// Merges the watermarks of channels. Pure. Never goes back.
 ///
-/// After each change [`Self::next_signal`] is to be called until it has nothing more to say.
+/// A channel that becomes active again behind the merged watermark is not waited for until it has caught up. Only signals
+/// count: records on an idle channel leave it idle.
+///
+/// After each signal [`Self::next_signal`] is to be called until it returns `None`.
 #[derive(Debug)]
 pub struct WatermarkMerger {
     channels: Vec<ChannelStatus>,
@@ -33,14 +36,6 @@ impl WatermarkMerger {
             has_ended: false,
             has_changed: false,
         }
-    }
-
-    /// Records came: the channel is active.
-    #[inline]
-    pub fn on_batch(&mut self, channel: usize) {
-        let status = &mut self.channels[channel];
-        self.has_changed |= status.is_idle;
-        status.is_idle = false;
     }
 
     /// A channel's signal.
@@ -74,26 +69,34 @@ impl WatermarkMerger {
         if self.has_ended {
             return None;
         }
-        let highest = self.channels.iter().map(|status| status.watermark).max();
         let mut open = self.channels.iter().filter(|status| !status.has_ended).peekable();
         if open.peek().is_none() {
             self.has_ended = self.emitted == Watermark::MAX;
             return Some(if self.has_ended { Signal::End } else { self.emit(Watermark::MAX) });
         }
-        match open.filter(|status| !status.is_idle).map(|status| status.watermark).min() {
-            Some(lowest) if lowest > self.emitted => Some(self.emit(lowest)),
-            // Active again, and perhaps behind: said to all who come after, since only some of them get the records.
-            Some(_) if self.is_idle => Some(self.emit(self.emitted)),
-            Some(_) => None,
-            None if self.is_idle => None,
-            // Nobody holds back any more what the others have reached, as in Flink.
-            None if highest > Some(self.emitted) => highest.map(|highest| self.emit(highest)),
-            // Whoever comes after must not wait for this task.
-            None => {
-                self.is_idle = true;
-                Some(Signal::Idle)
-            }
+        let mut active = open.filter(|status| !status.is_idle).map(|status| status.watermark).peekable();
+        if active.peek().is_none() {
+            return self.become_idle();
         }
+        match active.filter(|watermark| *watermark >= self.emitted).min() {
+            Some(lowest) if lowest > self.emitted => Some(self.emit(lowest)),
+            // Active again, though event time stays: the tasks behind this one wait for its watermark from now on.
+            _ if self.is_idle => Some(self.emit(self.emitted)),
+            _ => None,
+        }
+    }
+
+    fn become_idle(&mut self) -> Option<Signal> {
+        if self.is_idle {
+            return None;
+        }
+        let highest = self.channels.iter().map(|status| status.watermark).max();
+        if let Some(highest) = highest.filter(|highest| *highest > self.emitted) {
+            // No channel holds back any more what the others have reached.
+            return Some(self.emit(highest));
+        }
+        self.is_idle = true;
+        Some(Signal::Idle)
     }
 
     fn emit(&mut self, watermark: Watermark) -> Signal {
@@ -102,6 +105,10 @@ impl WatermarkMerger {
         Signal::Watermark(watermark)
     }
 }
+
+#[cfg(test)]
+#[path = "watermark_properties.rs"]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -140,8 +147,21 @@ mod tests {
         assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [watermark(10)]);
         assert_eq!(on_signal(&mut merger, 0, Signal::Idle), [Signal::Idle]);
         assert_eq!(on_signal(&mut merger, 1, watermark(12)), [watermark(12)]);
-        merger.on_batch(0);
-        assert_eq!(on_signal(&mut merger, 1, watermark(20)), [], "channel 0 is active again, at 10");
+        assert_eq!(on_signal(&mut merger, 0, watermark(15)), []);
+        assert_eq!(on_signal(&mut merger, 1, watermark(20)), [watermark(15)], "channel 0 is active again");
+    }
+
+    #[test]
+    fn a_channel_that_comes_back_behind_is_not_waited_for_until_it_has_caught_up() {
+        let mut merger = WatermarkMerger::new(2);
+        on_signal(&mut merger, 0, watermark(10));
+        on_signal(&mut merger, 0, Signal::Idle);
+        assert_eq!(on_signal(&mut merger, 1, watermark(100)), [watermark(100)]);
+        assert_eq!(on_signal(&mut merger, 0, watermark(20)), []);
+        assert_eq!(on_signal(&mut merger, 1, watermark(200)), [watermark(200)]);
+        assert_eq!(on_signal(&mut merger, 0, watermark(200)), []);
+        assert_eq!(on_signal(&mut merger, 1, watermark(300)), [], "channel 0 has caught up, at 200");
+        assert_eq!(on_signal(&mut merger, 0, watermark(250)), [watermark(250)]);
     }
 
     #[test]
@@ -160,12 +180,9 @@ mod tests {
         let mut merger = WatermarkMerger::new(2);
         on_signal(&mut merger, 0, watermark(10));
         on_signal(&mut merger, 1, watermark(10));
-        merger.on_batch(0);
-        assert_eq!(all(&mut merger), [], "it was active already");
         on_signal(&mut merger, 0, Signal::Idle);
         assert_eq!(on_signal(&mut merger, 1, Signal::Idle), [Signal::Idle]);
-        merger.on_batch(0);
-        assert_eq!(all(&mut merger), [watermark(10)]);
+        assert_eq!(on_signal(&mut merger, 0, watermark(10)), [watermark(10)]);
         assert_eq!(on_signal(&mut merger, 0, Signal::Idle), [Signal::Idle]);
         assert_eq!(on_signal(&mut merger, 1, watermark(10)), [watermark(10)]);
     }

@@ -5,3 +5,4 @@ mod writer;
 
 pub use partitioner::{ForwardPartitioner, HashPartitioner, Partitioner, RebalancePartitioner};
 pub use writer::ExchangeOutput;
+pub(crate) use writer::Sender;

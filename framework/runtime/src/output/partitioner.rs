@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use flott_core::{BATCH_RECORDS_MAX, Batch, Key, MaxParallelism, Record};
+use flott_core::{BATCH_RECORDS_MAX, Batch, Key, MaxParallelism, Record, SubtaskIndex};
 
 /// Distributes the records of a batch over the channels of an output.
 pub trait Partitioner<T>: Send {
@@ -20,16 +20,38 @@ impl<T> Partitioner<T> for ForwardPartitioner {
     }
 }
 
-/// A batch to one channel after the other.
-#[derive(Debug, Default)]
+/// To all channels in turn. After any number of records no channel has got more than one more than another, however
+/// small the batches are; but the records of a batch that go to one channel are neighbours, so that they move together.
+#[derive(Debug)]
 pub struct RebalancePartitioner {
+    /// The channel that gets the next record.
     next: usize,
+}
+
+impl RebalancePartitioner {
+    /// Begins with the channel of the sender's own index, so that the senders of an edge do not all begin with the same.
+    #[must_use]
+    pub fn new(sender: SubtaskIndex) -> Self {
+        Self { next: sender.0 as usize }
+    }
 }
 
 impl<T> Partitioner<T> for RebalancePartitioner {
     fn partition(&mut self, batch: &mut Batch<T>, buffers: &mut [Batch<T>]) {
-        self.next = (self.next + 1) % buffers.len();
-        move_all(batch, &mut buffers[self.next]);
+        let channels = buffers.len();
+        let first = self.next % channels;
+        let (each, more) = (batch.len() / channels, batch.len() % channels);
+        self.next = (first + more) % channels;
+        // From the end of the batch, where taking records out moves no others.
+        for turn in (0..channels).rev() {
+            let buffer = &mut buffers[(first + turn) % channels];
+            let start = turn * each + turn.min(more);
+            if start == 0 {
+                move_all(batch, buffer);
+            } else if start < batch.len() {
+                buffer.append_from(batch, start);
+            }
+        }
     }
 }
 
@@ -97,6 +119,51 @@ mod tests {
     use flott_core::EventTime;
 
     use super::*;
+
+    fn rebalanced(sender: u32, batches: &[usize], channels: usize) -> Vec<Vec<u64>> {
+        let mut partitioner = RebalancePartitioner::new(SubtaskIndex(sender));
+        let mut buffers: Vec<_> = (0..channels).map(|_| Batch::new()).collect();
+        let mut number = 0;
+        for len in batches {
+            let records: Vec<u64> = (number..).take(*len).collect();
+            number += *len as u64;
+            // Records without an event time among some with one: the times must go along.
+            let times = records.iter().map(|record| EventTime(*record as i64)).collect();
+            let mut batch = Batch { records, times: if len % 2 == 0 { times } else { vec![] } };
+            partitioner.partition(&mut batch, &mut buffers);
+            assert!(batch.is_empty());
+        }
+        for buffer in &mut buffers {
+            buffer.times.resize(buffer.len(), EventTime::MIN);
+            for (record, time) in buffer.records.iter().zip(&buffer.times) {
+                assert!(*time == EventTime::MIN || time.0 == *record as i64);
+            }
+        }
+        buffers.into_iter().map(|buffer| buffer.records).collect()
+    }
+
+    #[test]
+    fn rebalancing_spreads_small_batches_evenly() {
+        let counts = |batches: &[usize], channels| {
+            rebalanced(0, batches, channels).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&[1000], 4), [250; 4]);
+        assert_eq!(counts(&[1, 1, 1, 1, 1, 1], 4), [2, 2, 1, 1]);
+        assert_eq!(counts(&[3, 3, 0, 3, 1024], 4), [259, 258, 258, 258]);
+        assert_eq!(counts(&[7], 1), [7]);
+        let mut all = rebalanced(0, &[5, 1024, 2, 77], 3).concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..1108));
+    }
+
+    #[test]
+    fn rebalancing_begins_elsewhere_at_each_sender() {
+        let first = |sender| {
+            let buffers = rebalanced(sender, &[1], 3);
+            buffers.iter().position(|buffer| !buffer.is_empty()).unwrap()
+        };
+        assert_eq!([0, 1, 2, 3, 4].map(first), [0, 1, 2, 0, 1]);
+    }
 
     #[test]
     fn hash_partitioning_sends_a_key_to_the_owner_of_its_group() {

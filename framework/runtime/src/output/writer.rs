@@ -12,7 +12,8 @@ use crate::{
     output::Partitioner,
 };
 
-enum Sender<T> {
+/// The sending end of one channel.
+pub(crate) enum Sender<T> {
     Local(LocalSender<T>),
     Remote(RemoteSender),
 }
@@ -51,16 +52,9 @@ impl<T: Record> Sender<T> {
 }
 
 impl<T: Record> ExchangeOutput<T> {
-    pub(crate) fn new(
-        partitioner: Box<dyn Partitioner<T>>,
-        local_or_remote: Vec<Result<LocalSender<T>, RemoteSender>>,
-    ) -> Self {
-        let buffers = local_or_remote.iter().map(|_| Batch::new()).collect();
-        let watermarks = vec![None; local_or_remote.len()];
-        let senders = local_or_remote
-            .into_iter()
-            .map(|sender| sender.map_or_else(Sender::Remote, Sender::Local))
-            .collect();
+    pub(crate) fn new(partitioner: Box<dyn Partitioner<T>>, senders: Vec<Sender<T>>) -> Self {
+        let buffers = senders.iter().map(|_| Batch::new()).collect();
+        let watermarks = vec![None; senders.len()];
         Self { partitioner, buffers, watermarks, senders }
     }
 
@@ -170,7 +164,7 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
 
 #[cfg(test)]
 mod tests {
-    use flott_core::{CheckpointId, EventTime};
+    use flott_core::{CheckpointId, EventTime, SubtaskIndex};
 
     use super::*;
     use crate::{
@@ -182,8 +176,8 @@ mod tests {
     fn output() -> (ExchangeOutput<u64>, Vec<LocalReceiver<u64>>) {
         let channel = || local_channel(SlotWaker::default(), SlotWaker::default());
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
-        let partitioner = Box::new(RebalancePartitioner::default());
-        (ExchangeOutput::new(partitioner, senders.into_iter().map(Ok).collect()), receivers)
+        let partitioner = Box::new(RebalancePartitioner::new(SubtaskIndex(0)));
+        (ExchangeOutput::new(partitioner, senders.into_iter().map(Sender::Local).collect()), receivers)
     }
 
     fn watermark(time: i64) -> Signal {
@@ -210,8 +204,9 @@ mod tests {
         assert!(received(&mut receivers[0]).is_empty());
         output.flush().unwrap();
         let latest = format!("{:?}", watermark(3));
-        assert_eq!(received(&mut receivers[0]), ["10 records".to_string(), latest.clone()]);
-        assert_eq!(received(&mut receivers[1]), ["20 records".to_string(), latest]);
+        let expected = ["15 records".to_string(), latest];
+        assert_eq!(received(&mut receivers[0]), expected);
+        assert_eq!(received(&mut receivers[1]), expected);
     }
 
     #[test]
@@ -220,8 +215,8 @@ mod tests {
         output.batch(&mut Batch { records: vec![7; 10], times: vec![] }).unwrap();
         output.signal(watermark(1)).unwrap();
         output.barrier(Barrier { checkpoint: CheckpointId(4) }, &mut Vec::new()).unwrap();
-        let expected = ["10 records".to_string(), format!("{:?}", watermark(1)), "barrier 4".to_string()];
+        let expected = ["5 records".to_string(), format!("{:?}", watermark(1)), "barrier 4".to_string()];
+        assert_eq!(received(&mut receivers[0]), expected);
         assert_eq!(received(&mut receivers[1]), expected);
-        assert_eq!(received(&mut receivers[0]), expected[1..]);
     }
 }
