@@ -10,6 +10,8 @@ pub mod discard;
 pub mod file;
 pub mod format;
 pub mod generate;
+#[cfg(test)]
+mod golden;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod print;

@@ -2,9 +2,9 @@
 
 use std::{fs::File, io, path::Path};
 
-use flott_core::{CheckpointId, Error, ErrorKind, Generation, Record, Result, SubtaskIndex};
+use flott_core::{CheckpointId, Error, ErrorKind, Generation, Record, Result, SubtaskIndex, format::Format};
 
-const FORMAT: u8 = 1;
+const FORMAT: Format = Format::first("committable of a file sink");
 pub(super) const PENDING_PREFIX: &str = ".pending-";
 const PART_PREFIX: &str = "part-";
 
@@ -42,26 +42,27 @@ impl PendingFile {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
+        let mut bytes = Vec::new();
+        u8::try_from(FORMAT.newest).expect("formats are few").encode(&mut bytes);
         self.pending.encode(&mut bytes);
         self.part.encode(&mut bytes);
         (self.checkpoint.0, self.length, self.records).encode(&mut bytes);
         bytes
     }
 
+    /// Reads what [`Self::encode`] wrote, by the rule of [`flott_core::format`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let invalid = |why: &str| Error::new(ErrorKind::State, format!("committable of a file sink: {why}"));
+        let damaged = |why: &str| Error::new(ErrorKind::State, format!("{} is damaged: {why}", FORMAT.name));
         let mut input = bytes;
-        let decoded = <(u8, String, String, u64, u64, u64)>::decode(&mut input);
-        let (format, pending, part, checkpoint, length, records) =
-            decoded.map_err(|error| invalid(&error.to_string()))?;
+        let format = u8::decode(&mut input).map_err(|error| damaged(&error.to_string()))?;
+        FORMAT.check(format.into())?;
+        let decoded = <(String, String, u64, u64, u64)>::decode(&mut input);
+        let (pending, part, checkpoint, length, records) =
+            decoded.map_err(|error| damaged(&error.to_string()))?;
         // The names become paths: a damaged checkpoint must not reach other files.
         let is_name = |name: &str, prefix: &str| name.starts_with(prefix) && !name.contains(['/', '\\']);
-        if format != FORMAT || !input.is_empty() {
-            return Err(invalid("unknown format"));
-        }
         if !is_name(&pending, PENDING_PREFIX) || !is_name(&part, PART_PREFIX) {
-            return Err(invalid("impossible file names"));
+            return Err(damaged("impossible file names"));
         }
         Ok(Self { pending, part, checkpoint: CheckpointId(checkpoint), length, records })
     }
@@ -75,6 +76,7 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::golden;
 
     fn file() -> PendingFile {
         PendingFile {
@@ -87,12 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_a_round_trip_and_damage_is_refused() {
+    fn golden_committables_stay_readable() {
+        let bytes = golden("file-committable-v1.bin", &file().encode());
+        assert_eq!(PendingFile::decode(&bytes).unwrap(), file());
+    }
+
+    #[test]
+    fn damage_is_refused_and_what_later_versions_append_is_not() {
         let bytes = file().encode();
         assert_eq!(PendingFile::decode(&bytes).unwrap(), file());
         for cut in 0..bytes.len() {
             assert!(PendingFile::decode(&bytes[..cut]).is_err());
         }
+        assert_eq!(PendingFile::decode(&[&bytes[..], &[7]].concat()).unwrap(), file());
+        let newer = PendingFile::decode(&[2, 0xFF]).unwrap_err().to_string();
+        assert!(newer.contains("written by a newer Flott: format 2"), "{newer}");
         let evil = PendingFile { pending: ".pending-/../x".into(), ..file() };
         assert!(PendingFile::decode(&evil.encode()).is_err());
     }

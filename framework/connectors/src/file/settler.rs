@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -105,17 +106,37 @@ fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
 
 /// Who writes to the directory: name and run of a job.
 fn found_owner(directory: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(directory.join(OWNER)) {
+    match fs::read(directory.join(OWNER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
+        // Damaged text must be read as well, to say that it is damaged.
+        found => found.map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned())),
     }
 }
 
+/// Writes down who writes here. When it returns, the claim survives a power failure.
 fn claim(directory: &Path, owner: &str) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+    create_directory(directory)?;
     let written = directory.join(format!("{OWNER}-{}", std::process::id()));
-    fs::write(&written, owner)?;
-    fs::rename(written, directory.join(OWNER))
+    let mut file = fs::File::create(&written)?;
+    file.write_all(owner.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(written, directory.join(OWNER))?;
+    sync_directory(directory)
+}
+
+/// Creates a directory whose name survives a power failure, with the directories above it.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create_directory(parent)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_directory(parent)
 }
 
 /// Unfinished files of a job that runs look like those of one that is gone: who writes here is written down.
@@ -123,7 +144,16 @@ fn guard_owner(request: &SettleRequest, owner: &str, found: Option<&str>) -> Res
     let Some(found) = found.filter(|&found| found != owner && !request.allow_repeated_output) else {
         return Ok(());
     };
-    let (job, run) = found.trim_end().split_once('\n').unwrap_or((found, "unknown"));
+    let claim = found.strip_suffix('\n').and_then(|claim| claim.split_once('\n'));
+    let Some((job, run)) = claim else {
+        let message = format!(
+            "the file {OWNER}, which says whose output the directory holds, is {}: a power failure or a full disk has cut it \
+             off. If the output is that of this job, delete the file and start again; otherwise choose another output \
+             directory",
+            if found.is_empty() { "empty".to_owned() } else { format!("incomplete ({found:?})") }
+        );
+        return Err(Error::new(ErrorKind::Settings, message));
+    };
     let message = format!(
         "the directory belongs to another run, run {run} of job {job:?}: a JobManager with another checkpoint directory, \
          or an earlier run whose checkpoint directory is gone. Choose another output directory or empty this one; if \

@@ -265,3 +265,26 @@ fn a_replaced_job_manager_leaves_the_files_of_its_successor_alone() {
     live.commit(CheckpointId(1)).unwrap();
     assert_eq!((job.visible().as_str(), job.pending()), ("2 ", 0));
 }
+
+#[test]
+fn a_claim_that_was_cut_off_says_what_to_do_and_the_way_out_works() {
+    let job = Job::new();
+    let settle = || job.settle_with(None, Vec::new(), |request| request.job.run = "19d-00c0ffee".into());
+    settle().unwrap();
+    let path = job.directory.path().join("totals/.owner");
+    let claim = fs::read(&path).unwrap();
+    let damaged =
+        (0..claim.len()).map(|cut| claim[..cut].to_vec()).chain([vec![0; claim.len()], vec![0xFF; 9]]);
+    for damaged in damaged {
+        fs::write(&path, &damaged).unwrap();
+        let error = settle().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        for part in [".owner", "a power failure", "delete the file and start again"] {
+            assert!(error.to_string().contains(part), "{damaged:?}: {error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), damaged, "nothing was touched");
+    }
+    fs::remove_file(&path).unwrap();
+    settle().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), claim);
+}

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use flott_core::{BATCH_RECORDS_MAX, Error, ErrorKind, Record, Result, source::Split};
+use flott_core::{BATCH_RECORDS_MAX, Error, ErrorKind, Record, Result, format::Format, source::Split};
 
 const BLOCK: u64 = BATCH_RECORDS_MAX as u64;
-const FORMAT: u8 = 1;
+const FORMAT: Format = Format::first("split of a generating source");
 
 /// Blocks `index`, `index + stride`, … of the numbers below `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,21 +46,22 @@ impl BlockSplit {
 
     pub(super) fn encode(&self) -> Split {
         let mut state = Vec::new();
-        (FORMAT, self.index, self.stride, self.end, self.next).encode(&mut state);
+        u8::try_from(FORMAT.newest).expect("formats are few").encode(&mut state);
+        (self.index, self.stride, self.end, self.next).encode(&mut state);
         Split { id: Self::id(self.index), state }
     }
 
+    /// Reads what [`Self::encode`] wrote, by the rule of [`flott_core::format`].
     pub(super) fn decode(split: &Split) -> Result<Self> {
         let invalid = |what: &str| {
             let text = format!("split {}: {what}; the checkpoint was written by another source", split.id);
             Error::new(ErrorKind::State, text)
         };
         let mut input = &split.state[..];
-        let (format, index, stride, end, next) =
-            <(u8, u32, u32, u64, u64)>::decode(&mut input).map_err(|error| invalid(&error.to_string()))?;
-        if format != FORMAT || !input.is_empty() {
-            return Err(invalid("unknown format"));
-        }
+        let format = u8::decode(&mut input).map_err(|error| invalid(&error.to_string()))?;
+        FORMAT.check(format.into()).map_err(|error| error.context(&split.id))?;
+        let (index, stride, end, next) =
+            <(u32, u32, u64, u64)>::decode(&mut input).map_err(|error| invalid(&error.to_string()))?;
         if stride == 0 || index >= stride || next < u64::from(index).saturating_mul(BLOCK) {
             return Err(invalid("impossible position"));
         }
@@ -71,6 +72,23 @@ impl BlockSplit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::golden;
+
+    #[test]
+    fn golden_splits_stay_readable() {
+        let mut split = BlockSplit::new(2, 12, 1_000_000);
+        split.take(100);
+        let state = golden("generate-split-v1.bin", &split.encode().state);
+        assert_eq!(BlockSplit::decode(&Split { id: "block-00002".into(), state }).unwrap(), split);
+    }
+
+    #[test]
+    fn what_later_versions_append_is_ignored() {
+        let split = BlockSplit::new(0, 2, 9);
+        let mut later = split.encode();
+        later.state.push(7);
+        assert_eq!(BlockSplit::decode(&later).unwrap(), split);
+    }
 
     #[test]
     fn splits_deal_out_every_number_once_and_in_order() {
@@ -100,7 +118,7 @@ mod tests {
 
     #[test]
     fn foreign_states_are_refused() {
-        for state in [vec![], vec![9; 25], vec![1; 26], vec![0; 25]] {
+        for state in [vec![], vec![9; 25], vec![1; 24], vec![0; 25]] {
             let split = Split { id: "x".into(), state };
             assert_eq!(BlockSplit::decode(&split).unwrap_err().kind(), ErrorKind::State);
         }

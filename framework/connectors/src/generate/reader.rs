@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use flott_core::{
     BATCH_RECORDS_MAX, Batch, CheckpointId, Record, Result,
@@ -19,6 +19,7 @@ pub(crate) struct GenerateReader<T, F> {
     ended: Vec<usize>,
     has_all_splits: bool,
     batch: Batch<T>,
+    last_taken: Range<u64>,
 }
 
 impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> GenerateReader<T, F> {
@@ -31,6 +32,7 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> GenerateReader<T, F> {
             ended: Vec::new(),
             has_all_splits: false,
             batch: Batch::new(),
+            last_taken: 0..0,
         }
     }
 
@@ -80,6 +82,7 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> SourceReader for Genera
         if let Some(pace) = &mut self.pace {
             pace.spend(numbers.end - numbers.start);
         }
+        self.last_taken = numbers.clone();
         let make = &*self.make;
         self.batch.records.extend(numbers.map(make));
         out.batch(position, &mut self.batch)?;
@@ -89,6 +92,12 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> SourceReader for Genera
             out.split_ended(position)?;
         }
         Ok(SourceStatus::More)
+    }
+
+    fn position(&self, split: usize) -> Option<String> {
+        self.splits.get(split)?;
+        let Range { start, end } = self.last_taken;
+        Some(format!("numbers {start} to {}", end.checked_sub(1)?))
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Split>> {

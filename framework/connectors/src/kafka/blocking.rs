@@ -1,11 +1,14 @@
 //! The raw client for threads that may block.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{sync::OnceLock, time::Duration};
 
 use flott_core::{ErrorKind, Result, ResultExt};
 use tokio::runtime::{Builder, Runtime};
 
-use super::client::{ClientSettings, KafkaClient};
+use super::{
+    client::{ClientSettings, KafkaClient},
+    properties::Properties,
+};
 
 /// A raw client with a runtime of its own, which its connections belong to.
 pub(super) struct BlockingClient {
@@ -15,8 +18,9 @@ pub(super) struct BlockingClient {
 }
 
 impl BlockingClient {
-    pub(super) fn new(properties: &BTreeMap<String, String>) -> Result<Self> {
-        let client = KafkaClient::new(ClientSettings::from_properties(properties)?)?;
+    pub(super) fn new(properties: &Properties) -> Result<Self> {
+        let settings = ClientSettings::from_properties(properties.given())?;
+        let client = KafkaClient::new(settings.with_known_brokers(properties.known_brokers().clone()))?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_error(ErrorKind::Transient, "cannot start a Kafka client")?;
         Ok(Self { runtime: Some(runtime), client, cluster_id: OnceLock::new() })

@@ -6,8 +6,6 @@
 //!   those of somebody else.
 //! - [`settlement`]: what recovery does with the transactions that a checkpoint lists, before anything is deployed.
 
-#[cfg(feature = "ablation")]
-mod ablation;
 mod background;
 mod blocking;
 pub mod client;

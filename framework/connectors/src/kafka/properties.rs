@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use flott_core::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 
-/// Properties that a user gave, brokers included.
+use super::client::KnownBrokers;
+
+/// Properties that a user gave, brokers included. Clones share the brokers that metadata have named since.
 #[derive(Clone)]
 pub(super) struct Properties {
     given: BTreeMap<String, String>,
+    known_brokers: KnownBrokers,
 }
+
+const BOOTSTRAP: &str = "bootstrap.servers";
 
 /// As Kafka's own clients: librdkafka may put the next try off by 10 s after a broker was away for a while.
 pub(super) const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
@@ -22,7 +27,10 @@ pub(super) type Reserved = (&'static str, &'static str);
 
 impl Properties {
     pub(super) fn new(brokers: impl Into<String>) -> Self {
-        Self { given: BTreeMap::from([("bootstrap.servers".to_owned(), brokers.into())]) }
+        Self {
+            given: BTreeMap::from([(BOOTSTRAP.to_owned(), brokers.into())]),
+            known_brokers: KnownBrokers::default(),
+        }
     }
 
     pub(super) fn set(&mut self, key: impl Into<String>, value: impl Into<String>) {
@@ -31,11 +39,24 @@ impl Properties {
 
     /// The brokers, for messages.
     pub(super) fn brokers(&self) -> &str {
-        self.given.get("bootstrap.servers").map_or("", String::as_str)
+        self.given.get(BOOTSTRAP).map_or("", String::as_str)
     }
 
     pub(super) fn given(&self) -> &BTreeMap<String, String> {
         &self.given
+    }
+
+    pub(super) fn known_brokers(&self) -> &KnownBrokers {
+        &self.known_brokers
+    }
+
+    /// The brokers that a new client begins with: those given, and those that metadata have named since, so that a restarted
+    /// task finds the cluster when the given addresses have gone.
+    fn bootstrap(&self) -> String {
+        let given = self.brokers();
+        let known = self.known_brokers.addresses().into_iter().map(|address| address.to_string());
+        let is_given = |known: &String| given.split(',').any(|given| given.trim() == known);
+        known.filter(|known| !is_given(known)).fold(given.to_owned(), |all, known| all + "," + &known)
     }
 
     /// `defaults`, overridden by what the user gave, overridden by `fixed`.
@@ -58,6 +79,7 @@ impl Properties {
         for (key, value) in &self.given {
             config.set(key, value);
         }
+        config.set(BOOTSTRAP, self.bootstrap());
         for (key, value) in fixed {
             config.set(*key, *value);
         }

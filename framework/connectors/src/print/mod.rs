@@ -6,7 +6,7 @@ use std::{
 };
 
 use flott_core::{
-    Batch, CheckpointId, ErrorKind, Record, Result, ResultExt,
+    Batch, CheckpointId, Error, ErrorKind, Record, Result,
     sink::{DeliveryGuarantee, Sink, SinkWriter, WriterContext},
     snapshot::WriteList,
 };
@@ -76,7 +76,15 @@ impl<T: Record> SinkWriter for PrintWriter<T> {
         }
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(&self.lines).and_then(|()| stdout.flush());
-        written.or_error(ErrorKind::User, "cannot write to standard output")
+        written.map_err(|error| {
+            let (kind, context) = match error.kind() {
+                io::ErrorKind::BrokenPipe => {
+                    (ErrorKind::OutputClosed, "the reader of this process's standard output has closed it")
+                }
+                _ => (ErrorKind::User, "cannot write to standard output"),
+            };
+            Error::from(error).with_kind(kind).context(context)
+        })
     }
 
     fn precommit(&mut self, _checkpoint: CheckpointId) -> Result<WriteList> {

@@ -5,7 +5,7 @@ use flott_connectors::kafka::{
     source::{BoundedAt, KafkaSource},
 };
 use flott_core::{
-    AttemptId, Batch, CheckpointId, Clock, ErrorKind, EventTime, Generation, OperatorUid, Result,
+    AttemptId, Batch, CheckpointId, Clock, Error, ErrorKind, EventTime, Generation, OperatorUid, Result,
     SubtaskIndex, SystemClock,
     operator::StepTime,
     sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
@@ -56,6 +56,18 @@ impl WriterRun {
 
     fn precommit(&mut self, checkpoint: u64) -> Vec<Vec<u8>> {
         self.writer.precommit(CheckpointId(checkpoint)).unwrap()().unwrap()
+    }
+
+    /// Lets it go on until it fails.
+    fn until_failed(&mut self) -> Error {
+        let watch = Stopwatch::start();
+        loop {
+            self.writer.is_ready();
+            if let Err(error) = self.tick() {
+                return error;
+            }
+            assert!(watch.elapsed() < PATIENCE, "it does not fail");
+        }
     }
 
     /// Completes a checkpoint and waits until its output is visible.
@@ -251,6 +263,55 @@ fn without_complete_checkpoints_the_writer_stalls_and_recovers() {
     run.write(numbered("again", 1));
 }
 
+#[test]
+fn a_writer_whose_producers_all_wait_for_a_checkpoint_fails_its_task() {
+    let brokers = kafka!();
+    let topic = make_topic(brokers, "stuck", 1);
+    let sink = exactly_once(brokers, &topic);
+    let mut run = WriterRun::new(&sink, 0);
+    for checkpoint in 1..=16 {
+        run.write(numbered(&format!("{checkpoint}-"), 2));
+        run.precommit(checkpoint);
+    }
+    let error = run.until_failed();
+    assert!(error.kind().is_restartable(), "{error:?}");
+    assert!(error.to_string().contains("all 16 Kafka producers"), "{error}");
+}
+
+#[test]
+fn a_transaction_that_could_be_aborted_before_its_commit_is_not_listed() {
+    let brokers = kafka!();
+    let topic = make_topic(brokers, "old", 1);
+    let timeout = Duration::from_secs(10);
+    let sink = exactly_once(brokers, &topic).transaction_timeout(timeout);
+    let mut run = WriterRun::new(&sink, 0);
+    run.write(numbered("a", 10));
+    assert_eq!(run.precommit(1).len(), 1);
+    // Checkpoint 1 fails, and the next one comes late. The broker would keep the transaction for a while yet.
+    pause(timeout / 2 + Duration::from_millis(100));
+    run.write(numbered("b", 10));
+    let refused = run.writer.precommit(CheckpointId(2)).unwrap()().unwrap_err();
+    assert!(refused.to_string().contains("half of its timeout"), "{refused}");
+    let error = run.until_failed();
+    assert!(error.kind().is_restartable(), "{error:?}");
+    assert!(error.to_string().contains("of checkpoint 1 has been open for"), "{error}");
+}
+
+#[test]
+fn a_pending_transaction_that_is_gone_fails_the_task() {
+    let brokers = kafka!();
+    let topic = make_topic(brokers, "gone", 1);
+    let sink = exactly_once(brokers, &topic);
+    let mut run = WriterRun::new(&sink, 0);
+    run.write(numbered("a", 10));
+    run.precommit(1);
+    settle(&sink, None, Vec::new(), &[0]).unwrap();
+    assert!(run.writer.precommit(CheckpointId(2)).unwrap()().is_err());
+    let error = run.until_failed();
+    assert!(error.kind().is_restartable(), "{error:?}");
+    assert!(error.to_string().contains("of checkpoint 1 is no longer open"), "{error}");
+}
+
 /// The tasks of an attempt that is over have to be gone soon, whether or not there is a broker.
 #[test]
 fn a_writer_that_is_dropped_waits_for_no_broker() {
@@ -386,7 +447,7 @@ fn what_is_wrong_is_told_before_the_job_starts() {
     }
     let refusal = |sink: KafkaSink<String>| sink.check(1000).unwrap_err();
     let missing = refusal(KafkaSink::utf8(brokers, "no-such-topic").exactly_once("p"));
-    assert_eq!(missing.kind(), ErrorKind::Settings);
+    assert_eq!(missing.kind(), ErrorKind::Refused);
     assert!(missing.to_string().contains("no-such-topic"), "{missing}");
     let long = refusal(exactly_once(brokers, &topic).transaction_timeout(Duration::from_secs(3600)));
     assert_eq!(long.kind(), ErrorKind::Settings);

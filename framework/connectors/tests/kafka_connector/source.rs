@@ -17,6 +17,7 @@ use xtask::clock::{Stopwatch, pause};
 
 use crate::support::{
     Ended, PATIENCE, ReaderRun, fresh, grow_topic, make_topic, numbered, produce, produce_in_transaction,
+    recreate_topic,
 };
 
 fn first_splits<T: Record>(source: &KafkaSource<T>) -> Vec<Split> {
@@ -260,7 +261,7 @@ fn a_missing_topic_and_an_unreachable_broker_are_told_apart() {
         source.enumerator().unwrap().discover(&BTreeSet::new(), true).unwrap_err()
     };
     let error = discover(KafkaSource::utf8(brokers, "no-such-topic"));
-    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("no-such-topic") && error.to_string().contains("create"), "{error}");
     let error = discover(KafkaSource::utf8("127.0.0.1:1", "t"));
     assert_eq!(error.kind(), ErrorKind::Unreachable);
@@ -275,4 +276,30 @@ fn properties_that_are_ours_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Settings);
         assert!(error.to_string().contains(key), "{error}");
     }
+}
+
+#[test]
+fn a_topic_that_was_created_again_is_not_read_from_where_the_old_one_was() {
+    let brokers = kafka!();
+    let topic = make_topic(brokers, "again", 1);
+    produce(brokers, &topic, 0, numbered("old", 3));
+    let source = KafkaSource::utf8(brokers, &topic);
+    let mut enumerator = source.enumerator().unwrap();
+    let splits = enumerator.discover(&BTreeSet::new(), true).unwrap().splits;
+    let known: BTreeSet<_> = splits.iter().map(|split| split.id.clone()).collect();
+    let mut run = ReaderRun::restored(&source, splits);
+    run.until(3);
+    let splits = run.reader.snapshot(CheckpointId(1)).unwrap();
+    drop(run);
+    // The same topic goes on.
+    produce(brokers, &topic, 0, numbered("more", 1));
+    ReaderRun::restored(&source, splits.clone()).until(1);
+
+    recreate_topic(brokers, &topic);
+    produce(brokers, &topic, 0, numbered("new", 9));
+    let error = ReaderRun::restored(&source, splits).until_error();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(error.to_string().contains("deleted and created again"), "{error}");
+    let error = enumerator.discover(&known, false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State, "{error}");
 }

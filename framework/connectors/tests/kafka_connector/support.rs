@@ -78,6 +78,19 @@ pub(crate) fn grow_topic(bootstrap: &str, name: &str, partitions: usize) {
         .unwrap();
 }
 
+/// Deletes a topic and creates it again with one partition.
+pub(crate) fn recreate_topic(bootstrap: &str, name: &str) {
+    let deleted = block_on(admin(bootstrap).delete_topics(&[name], &AdminOptions::new())).unwrap();
+    deleted[0].as_ref().unwrap();
+    let watch = Stopwatch::start();
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+    // The name is free when all brokers have taken note.
+    while block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).unwrap()[0].is_err() {
+        assert!(watch.elapsed() < PATIENCE);
+        pause(Duration::from_millis(100));
+    }
+}
+
 /// Produces texts to a partition, each with its number as timestamp; in a transaction that is ended as told.
 pub(crate) fn produce(bootstrap: &str, topic: &str, partition: i32, texts: impl IntoIterator<Item = String>) {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use flott_connectors::kafka::{
     client::{
-        KafkaClient, KafkaCode, ProducerIdentity, RecordFate, TransactionDescription, TransactionPhase,
+        EndedProducers, KafkaClient, KafkaCode, ProducerIdentity, RecordFate, TransactionDescription,
+        TransactionPhase,
     },
     settlement::{EndAnswer, MarkerOwner, MarkerReading},
 };
@@ -149,7 +150,7 @@ async fn a_marker_is_there_exactly_if_its_transaction_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_tells_the_fate_of_its_transaction_when_it_is_fenced() {
     let Some(bootstrap) = broker() else { return };
-    let (client, topic) = (client(bootstrap), unique("t13"));
+    let (client, topic, ended) = (client(bootstrap), unique("t13"), EndedProducers::default());
     create_topic(bootstrap, &topic).await;
     for (commits, fate) in
         [(true, RecordFate::Committed), (false, RecordFate::Aborted), (true, RecordFate::Committed)]
@@ -161,12 +162,13 @@ async fn a_record_tells_the_fate_of_its_transaction_when_it_is_fenced() {
         client.end_transaction(&id, committable.producer(), commits).await.unwrap();
         client.fence(&id, MINUTE).await.unwrap();
         for offset in [committable.records[0].offset_first, committable.records[0].offset_last] {
-            let found = client.record_fate(&topic, 0, offset, committable.producer_id).await.unwrap();
+            let found =
+                client.record_fate((&topic, 0), offset, committable.producer_id, &ended).await.unwrap();
             assert_eq!(found, fate, "offset {offset}");
         }
     }
-    assert_eq!(client.record_fate(&topic, 0, 10_000, 1).await.unwrap(), RecordFate::Gone);
-    assert_eq!(client.record_fate("no-such-topic", 0, 0, 1).await.unwrap(), RecordFate::Gone);
+    assert_eq!(client.record_fate((&topic, 0), 10_000, 1, &ended).await.unwrap(), RecordFate::Gone);
+    assert_eq!(client.record_fate(("no-such-topic", 0), 0, 1, &ended).await.unwrap(), RecordFate::Gone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    process::Command,
     sync::OnceLock,
     time::{Duration, SystemTime},
 };
@@ -15,7 +14,7 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
-use xtask::kafka::{BrokerSettings, KafkaBroker, KafkaLibraries, availability};
+use xtask::kafka::{BrokerSettings, KafkaBroker, KafkaLibraries, availability, scram_password};
 
 /// One broker for all tests of this process; it aborts timed-out transactions quickly.
 pub(crate) fn broker() -> Option<&'static str> {
@@ -90,19 +89,7 @@ pub(crate) fn read_committed(bootstrap: &str, topic: &str) -> Vec<String> {
 
 /// Gives `user` a password for a SCRAM mechanism, by Kafka's own tool.
 pub(crate) fn add_scram_user(bootstrap: &str, mechanism: &str, user: &str, password: &str) {
-    let added = Command::new("java")
-        .arg("-cp")
-        .arg(libraries().unwrap().directory().join("*"))
-        .args(["kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, "--alter", "--add-config"])
-        .args([
-            &format!("{mechanism}=[password={password}]"),
-            "--entity-type",
-            "users",
-            "--entity-name",
-            user,
-        ])
-        .output()
-        .unwrap();
+    let added = scram_password(libraries().unwrap(), bootstrap, mechanism, user, password).output().unwrap();
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
 }
 

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bench_brokers;
+mod left_out_markers;
 mod secured;
 mod settle;
 mod transactions;

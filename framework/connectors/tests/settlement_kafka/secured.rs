@@ -76,11 +76,11 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
         };
         assert!(ask(&with(&[])).await.unwrap().is_some(), "{mechanism}");
         let error = ask(&with(&[("sasl.password", "wrong")])).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Settings, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
         assert!(error.to_string().contains("check sasl.mechanism"), "{error}");
 
         let unknown_authority = ask(&with(&[("ssl.ca.location", "probe")])).await.unwrap_err();
-        assert_eq!(unknown_authority.kind(), ErrorKind::Settings, "{unknown_authority}");
+        assert_eq!(unknown_authority.kind(), ErrorKind::Refused, "{unknown_authority}");
         let unverified = [("ssl.ca.location", "probe"), ("enable.ssl.certificate.verification", "false")];
         assert!(ask(&with(&unverified)).await.unwrap().is_some());
 
@@ -88,7 +88,7 @@ async fn tls_and_every_login_work_and_wrong_ones_are_settings_errors() {
         let mut pairs = with(&[]);
         pairs[0].1 = &by_address;
         let other_name = ask(&pairs).await.unwrap_err();
-        assert_eq!(other_name.kind(), ErrorKind::Settings, "{other_name}");
+        assert_eq!(other_name.kind(), ErrorKind::Refused, "{other_name}");
         pairs.push(("ssl.endpoint.identification.algorithm", "none"));
         assert!(ask(&pairs).await.unwrap().is_some());
     }

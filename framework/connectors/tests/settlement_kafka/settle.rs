@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use flott_connectors::kafka::{
     client::{KafkaClient, TransactionPhase},
     settlement::{
-        Committable, IdScope, LossCause, MarkerOwner, SettlementPolicy, SettlementRequest, Sweep,
-        TransactionalIds, settle,
+        AuditReport, Committable, IdScope, LossCause, MarkerOwner, SettlementPolicy, SettlementRequest,
+        Sweep, TransactionalIds, audit, settle,
     },
 };
 use flott_core::{CheckpointId, ErrorKind, Generation, OperatorUid, SubtaskIndex};
@@ -103,6 +103,9 @@ async fn what_is_listed_becomes_visible_and_nothing_else() {
     report.verdict(STRICT).unwrap();
     assert_eq!((report.committed.len(), report.already_committed.len(), report.fenced.len()), (2, 0, 3));
     assert_eq!(sink.read(), ["a-0", "a-1", "a-2", "b-0", "b-1"]);
+    assert!(!report.to_audit.is_empty());
+    let audited = audit(&sink.client, &report.to_audit).await.unwrap();
+    assert_eq!(audited, AuditReport::default(), "every partition knows that the transactions are over");
 
     let again = settle(&sink.client, request).await.unwrap();
     again.verdict(STRICT).unwrap();
@@ -260,4 +263,31 @@ async fn dozens_of_transactions_are_settled_together() {
     println!("{} transactions settled in {:?}", listed.len(), start.elapsed());
     report.verdict(STRICT).unwrap();
     assert_eq!((report.committed.len(), sink.read().len()), (36, 36));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_ids_of_one_sink_are_listed() {
+    let Some(bootstrap) = broker() else { return };
+    let sink = Sink::new(bootstrap).await;
+    let stranger = Sink::new(bootstrap).await;
+    for of in [&sink, &stranger] {
+        of.client.fence(&of.id(1, 0), MINUTE).await.unwrap();
+    }
+    let stem = TransactionalIds::stem(&sink.prefix, &Sink::uid());
+    let listed = sink.client.list_transactions(&stem, &[]).await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|listed| listed.transactional_id.as_str()).collect();
+    assert_eq!(ids, [sink.id(1, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_the_checkpoints_is_noticed_by_later_generations() {
+    let Some(bootstrap) = broker() else { return };
+    let sink = Sink::new(bootstrap).await;
+    let later = Slot::open(bootstrap, &sink.id(9, 0), &sink.topic, MINUTE);
+    later.write("later", 1);
+    later.mark(&Sink::owner(), 77);
+    later.commit();
+    let report = settle(&sink.client, sink.request(5, &[])).await.unwrap();
+    assert_eq!(report.repeated.len(), 1);
+    assert_eq!(report.verdict(STRICT).unwrap_err().kind(), ErrorKind::State);
 }

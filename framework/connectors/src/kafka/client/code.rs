@@ -86,7 +86,7 @@ impl KafkaCode {
             _ => return Error::transient(format!("{what}: the broker answered {self}")),
         };
         Error::new(
-            ErrorKind::Settings,
+            ErrorKind::Refused,
             format!("{what}: the broker answered {self}; give this user {permission} (Kafka ACLs)"),
         )
     }
@@ -133,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_permission_is_a_settings_error_that_names_it() {
+    fn a_missing_permission_is_a_refusal_that_names_it() {
         let error = KafkaCode::GROUP_AUTHORIZATION_FAILED.into_error("read marker");
-        assert_eq!(error.kind(), ErrorKind::Settings);
+        assert_eq!(error.kind(), ErrorKind::Refused);
         assert!(error.to_string().contains("READ on the group"), "{error}");
         assert_eq!(KafkaCode(-1).into_error("x").kind(), ErrorKind::Transient);
     }

@@ -18,6 +18,11 @@ use super::{
     settings::{BrokerAddress, ClientSettings, settings_error},
 };
 
+/// Maximum time for a broker to accept a connection, TLS included. A broker that takes longer must not hold up the others.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a long answer that are read at once.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Why one attempt of a call did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -46,9 +51,10 @@ impl Connection {
         settings: &ClientSettings,
         tls: Option<&TlsConnector>,
     ) -> Result<Self, Failure> {
-        let stream = timeout(settings.request_timeout, connect(address, tls))
+        let patience = settings.request_timeout.min(CONNECT_TIMEOUT);
+        let stream = timeout(patience, connect(address, tls))
             .await
-            .map_err(|_| lost(address, "no connection within the request timeout"))??;
+            .map_err(|_| lost(address, &format!("no connection within {patience:?}")))??;
         let mut connection = Self {
             stream,
             address: address.clone(),
@@ -112,6 +118,50 @@ impl Connection {
             .map_err(|error| Failure::Retry(error.context(format!("broker {}", self.address))))
     }
 
+    /// Sends `request` and gives the answer, from behind its correlation id, to `take`, piece by piece: it may have any length.
+    /// Each piece has to come within the request timeout.
+    pub(super) async fn call_in_pieces<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+        mut take: impl FnMut(&[u8]) -> flott_core::Result<()>,
+    ) -> Result<(), Failure> {
+        self.correlation = self.correlation.wrapping_add(1);
+        let bytes = frame::encode(request, version, self.correlation).map_err(Failure::Stop)?;
+        let patience = self.request_timeout;
+        let silent = |address: &BrokerAddress| lost(address, "no answer within the request timeout");
+        let head = timeout(patience, self.begin_exchange(&bytes)).await;
+        let head = head.map_err(|_| silent(&self.address))??;
+        let malformed = |error: Error, address: &BrokerAddress| {
+            Failure::Retry(error.context(format!("broker {address}")))
+        };
+        let mut left = frame::long_response_length(head, self.correlation)
+            .map_err(|error| malformed(error, &self.address))?;
+        let mut piece = vec![0; PIECE_BYTES];
+        while left > 0 {
+            let wanted = left.min(PIECE_BYTES);
+            let read = timeout(patience, self.stream.read(&mut piece[..wanted])).await;
+            let read = read.map_err(|_| silent(&self.address))?;
+            match read.map_err(|error| lost(&self.address, &format!("the connection broke: {error}")))? {
+                0 => return Err(lost(&self.address, "the connection broke in the middle of an answer")),
+                count => {
+                    left -= count;
+                    take(&piece[..count]).map_err(|error| malformed(error, &self.address))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads length and correlation id of the answer.
+    async fn begin_exchange(&mut self, request: &[u8]) -> Result<(i32, i32), Failure> {
+        let broken = |error: io::Error| lost(&self.address, &format!("the connection broke: {error}"));
+        self.stream.write_all(request).await.map_err(broken)?;
+        self.stream.flush().await.map_err(broken)?;
+        let length = self.stream.read_i32().await.map_err(broken)?;
+        Ok((length, self.stream.read_i32().await.map_err(broken)?))
+    }
+
     async fn exchange(&mut self, request: &[u8]) -> Result<Bytes, Failure> {
         let broken = |error: io::Error| lost(&self.address, &format!("the connection broke: {error}"));
         self.stream.write_all(request).await.map_err(broken)?;
@@ -135,16 +185,39 @@ async fn connect(address: &BrokerAddress, tls: Option<&TlsConnector>) -> Result<
         .map_err(Failure::Stop)?;
     match tls.connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) if is_certificate_problem(&error) => Err(Failure::Stop(settings_error(format!(
-            "broker {address}: TLS failed: {error}; check security.protocol and ssl.*"
-        )))),
+        Err(error) if is_refusal(&error) => Err(Failure::Stop(Error::new(
+            ErrorKind::Refused,
+            format!("broker {address}: TLS failed: {error}; check security.protocol and ssl.*"),
+        ))),
         Err(error) => Err(lost(address, &format!("TLS failed: {error}"))),
     }
 }
 
-fn is_certificate_problem(error: &io::Error) -> bool {
+/// Returns `true` if one end does not accept the other. Other alerts, such as that of a broker that is shutting down, pass by
+/// themselves.
+fn is_refusal(error: &io::Error) -> bool {
+    use rustls::AlertDescription as Alert;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => true,
+        Some(rustls::Error::AlertReceived(alert)) => matches!(
+            alert,
+            Alert::HandshakeFailure
+                | Alert::NoCertificate
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::ProtocolVersion
+                | Alert::InsufficientSecurity
+                | Alert::UnrecognisedName
+                | Alert::CertificateRequired
+        ),
+        _ => false,
+    }
 }
 
 fn lost(address: &BrokerAddress, reason: &str) -> Failure {

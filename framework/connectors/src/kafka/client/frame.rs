@@ -44,6 +44,15 @@ pub(super) fn response_length(prefix: i32) -> Result<usize> {
     }
 }
 
+/// Length in bytes of the part behind the correlation id, for a response that is read piece by piece because it may be long.
+/// `head` is its length field and its correlation id.
+pub(super) fn long_response_length(head: (i32, i32), correlation: i32) -> Result<usize> {
+    match (usize::try_from(head.0), head.1) {
+        (Ok(length @ 4..), found) if found == correlation => Ok(length - 4),
+        _ => Err(Error::new(ErrorKind::Unreachable, "no response to our request: other correlation id")),
+    }
+}
+
 /// The response in `frame` (without its length prefix).
 pub(super) fn decode<R: Request>(frame: Bytes, version: i16, correlation: i32) -> Result<R::Response> {
     let mut frame = frame;
@@ -100,6 +109,15 @@ mod tests {
         let mut long = whole;
         long.put_u8(0);
         assert!(decode::<EndTxnRequest>(long.freeze(), 3, 5).unwrap_err().to_string().contains("left over"));
+    }
+
+    #[test]
+    fn a_long_response_has_any_length_and_our_correlation_id() {
+        assert_eq!(long_response_length((i32::MAX, 7), 7).unwrap(), i32::MAX as usize - 4);
+        assert_eq!(long_response_length((4, 7), 7).unwrap(), 0);
+        for bad in [(3, 7), (-1, 7), (100, 8)] {
+            assert!(long_response_length(bad, 7).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

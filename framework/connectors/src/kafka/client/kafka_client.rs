@@ -2,14 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result};
+use flott_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use kafka_protocol::{
     messages::{FindCoordinatorRequest, FindCoordinatorResponse},
     protocol::{Request, StrBytes},
@@ -17,6 +14,7 @@ use kafka_protocol::{
 use tokio_rustls::TlsConnector;
 
 use super::{
+    brokers::{Brokers, RefusedBy},
     code::KafkaCode,
     connection::Failure,
     pool::{Lease, Pool},
@@ -46,11 +44,13 @@ pub struct KafkaClient {
 }
 
 struct Shared {
-    bootstrap: Vec<BrokerAddress>,
-    next_bootstrap: AtomicUsize,
+    brokers: Mutex<Brokers>,
     pool: Pool,
-    coordinators: Mutex<HashMap<(CoordinatorKind, String), BrokerAddress>>,
+    coordinators: Mutex<Coordinators>,
 }
+
+/// The coordinator of each key, and the broker that named it.
+type Coordinators = HashMap<(CoordinatorKind, String), (BrokerAddress, BrokerAddress)>;
 
 impl KafkaClient {
     /// A client; nothing is connected yet.
@@ -64,8 +64,7 @@ impl KafkaClient {
             return Err(Error::new(ErrorKind::Settings, "bootstrap.servers names no broker"));
         }
         let shared = Shared {
-            bootstrap,
-            next_bootstrap: AtomicUsize::new(0),
+            brokers: Mutex::new(Brokers::new(bootstrap, settings.known.clone())),
             pool: Pool::new(settings, tls),
             coordinators: Mutex::default(),
         };
@@ -76,6 +75,11 @@ impl KafkaClient {
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { shared: Arc::clone(&self.shared), patience }
+    }
+
+    /// The limit for one whole call.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Repeats `attempt` until it succeeds, cannot succeed, or the patience is over.
@@ -108,13 +112,36 @@ impl KafkaClient {
         }
     }
 
-    /// One exchange with any broker.
+    /// One exchange with any broker: which one it was, and its answer.
     pub(super) async fn ask_any<R: Request>(
         &self,
         request: &R,
         version_max: i16,
-    ) -> Result<R::Response, Failure> {
-        self.ask(&self.any_broker(), request, version_max).await
+    ) -> Result<(BrokerAddress, R::Response), Failure> {
+        let mut lease = self.lease_any().await?;
+        let address = lease.connection.address().clone();
+        let answer = lease.connection.call(request, version_max).await;
+        Ok((address, self.finish(lease, answer)?))
+    }
+
+    /// A connection to any broker. That one does not let this user in is final only when none does.
+    async fn lease_any(&self) -> Result<Lease, Failure> {
+        loop {
+            let address = self.any_broker();
+            let error = match self.lease(&address).await {
+                Err(Failure::Stop(error)) if error.kind() == ErrorKind::Refused => error,
+                Ok(lease) => {
+                    self.brokers().on_let_in();
+                    return Ok(lease);
+                }
+                Err(failure) => return Err(failure),
+            };
+            match self.brokers().on_refused(&address) {
+                RefusedBy::All => return Err(Failure::Stop(error)),
+                // Each is left alone for a moment now, so that the round ends.
+                RefusedBy::Some => tracing::debug!(%address, %error, "another broker is asked"),
+            }
+        }
     }
 
     /// One exchange with the broker at `address`.
@@ -150,10 +177,11 @@ impl KafkaClient {
     pub(super) async fn locate(&self, kind: CoordinatorKind, keys: &[String]) -> Result<(), Failure> {
         let missing: Vec<_> = keys.iter().filter(|key| self.located(kind, key).is_none()).cloned().collect();
         for chunk in missing.chunks(KEYS_PER_REQUEST_MAX) {
-            let mut lease = self.lease(&self.any_broker()).await?;
+            let mut lease = self.lease_any().await?;
+            let teller = lease.connection.address().clone();
             let answer = find(&mut lease, kind, chunk).await;
             for (key, address) in self.finish(lease, answer)? {
-                self.remember(kind, key, address);
+                self.remember(kind, key, (address, teller.clone()));
             }
         }
         Ok(())
@@ -161,12 +189,20 @@ impl KafkaClient {
 
     /// The coordinator of `key`, when it is known.
     pub(super) fn located(&self, kind: CoordinatorKind, key: &str) -> Option<BrokerAddress> {
-        self.coordinators().get(&(kind, key.to_owned())).cloned()
+        self.coordinators().get(&(kind, key.to_owned())).map(|(address, _)| address.clone())
     }
 
-    /// Makes the next call look for the coordinator of `key` again.
+    /// Makes the next call look for the coordinator of `key` again, at another broker than the one that has named it.
     pub(super) fn forget_coordinator(&self, kind: CoordinatorKind, key: &str) {
-        self.coordinators().remove(&(kind, key.to_owned()));
+        let forgotten = self.coordinators().remove(&(kind, key.to_owned()));
+        if let Some((_, teller)) = forgotten {
+            self.doubt(&teller);
+        }
+    }
+
+    /// Something that this broker has told of the cluster turned out wrong.
+    pub(super) fn doubt(&self, teller: &BrokerAddress) {
+        self.brokers().doubt(teller);
     }
 
     /// Turns a "later" or "elsewhere" from the coordinator of `key` into a retry, and a missing permission into an
@@ -185,41 +221,51 @@ impl KafkaClient {
         check_repeatable(code, what)
     }
 
-    fn remember(&self, kind: CoordinatorKind, key: String, address: BrokerAddress) {
+    fn remember(&self, kind: CoordinatorKind, key: String, place: (BrokerAddress, BrokerAddress)) {
         let mut coordinators = self.coordinators();
         if coordinators.len() >= COORDINATORS_MAX {
             coordinators.clear();
         }
-        coordinators.insert((kind, key), address);
+        coordinators.insert((kind, key), place);
+    }
+
+    /// Makes the brokers in metadata known to all clients of the same source or sink.
+    pub(super) fn learn<'a>(&self, brokers: impl Iterator<Item = &'a BrokerAddress>) {
+        self.brokers().learn(brokers);
     }
 
     fn any_broker(&self) -> BrokerAddress {
-        let turn = self.shared.next_bootstrap.load(Ordering::Relaxed);
-        self.shared.bootstrap[turn % self.shared.bootstrap.len()].clone()
+        self.brokers().any(SystemClock.now())
     }
 
-    async fn lease(&self, address: &BrokerAddress) -> Result<Lease, Failure> {
-        let lease = self.shared.pool.lease(address).await;
-        if lease.is_err() {
-            self.shun(address);
+    pub(super) async fn lease(&self, address: &BrokerAddress) -> Result<Lease, Failure> {
+        let permit = self.shared.pool.permit(address).await?;
+        // While this one waited, another may have found that the broker is away.
+        if let Some(cause) = self.brokers().down_cause(address, SystemClock.now()) {
+            return Err(Failure::Retry(Error::new(ErrorKind::Unreachable, cause)));
         }
-        lease
+        let lease = self.shared.pool.lease(address, permit).await;
+        lease.inspect_err(|failure| self.shun(address, failure))
     }
 
-    fn finish<T>(&self, lease: Lease, answer: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn finish<T>(&self, lease: Lease, answer: Result<T, Failure>) -> Result<T, Failure> {
         match &answer {
             Ok(_) => self.shared.pool.hand_back(lease),
-            Err(_) => self.shun(lease.connection.address()),
+            Err(failure) => self.shun(lease.connection.address(), failure),
         }
         answer
     }
 
-    fn shun(&self, address: &BrokerAddress) {
+    fn shun(&self, address: &BrokerAddress, (Failure::Retry(cause) | Failure::Stop(cause)): &Failure) {
         self.shared.pool.forget(address);
-        self.shared.next_bootstrap.fetch_add(1, Ordering::Relaxed);
+        self.brokers().on_lost(address, SystemClock.now(), cause.to_string());
     }
 
-    fn coordinators(&self) -> MutexGuard<'_, HashMap<(CoordinatorKind, String), BrokerAddress>> {
+    fn brokers(&self) -> MutexGuard<'_, Brokers> {
+        self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn coordinators(&self) -> MutexGuard<'_, Coordinators> {
         self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -277,3 +323,7 @@ fn place(key: &str, code: i16, host: &str, port: i32) -> Result<(String, BrokerA
         Err(_) => Err(Failure::Retry(Error::transient(format!("{what}: port {port}")))),
     }
 }
+
+#[cfg(test)]
+#[path = "kafka_client_tests.rs"]
+mod tests;

@@ -1,6 +1,10 @@
 //! Brokers, topics, partitions, and broker settings.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use flott_core::{Error, Result};
 use kafka_protocol::{
@@ -14,7 +18,8 @@ use kafka_protocol::{
 
 use super::{code::KafkaCode, connection::Failure, kafka_client::KafkaClient, settings::BrokerAddress};
 
-const METADATA_VERSION_MAX: i16 = 9;
+/// The first versions that tell the ids of topics are 10 and later.
+const METADATA_VERSION_MAX: i16 = 12;
 const DESCRIBE_CONFIGS_VERSION_MAX: i16 = 4;
 const BROKER_RESOURCE: i8 = 4;
 
@@ -27,6 +32,8 @@ pub struct ClusterMetadata {
     pub brokers: BTreeMap<i32, BrokerAddress>,
     /// Topics by name: those asked for, whether they exist or not.
     pub topics: BTreeMap<String, TopicMetadata>,
+    /// The broker that has told all this.
+    teller: Option<BrokerAddress>,
 }
 
 /// A topic, or why it cannot be seen.
@@ -34,6 +41,8 @@ pub struct ClusterMetadata {
 pub struct TopicMetadata {
     /// [`KafkaCode::NONE`], or the reason: unknown topic, missing permission.
     pub code: KafkaCode,
+    /// Its id: a topic that was deleted and created again has another one. `None` where brokers do not tell.
+    pub id: Option<u128>,
     /// By partition number.
     pub partitions: BTreeMap<i32, PartitionMetadata>,
 }
@@ -53,14 +62,22 @@ impl KafkaClient {
     pub async fn metadata(&self, topics: Option<&[&str]>) -> Result<ClusterMetadata> {
         let request = metadata_request(topics);
         self.persist("read metadata", || async {
-            let answer = self.ask_any(&request, METADATA_VERSION_MAX).await?;
-            let metadata = ClusterMetadata::read(&answer)?;
-            match metadata.brokers.is_empty() {
-                true => Err(Failure::Retry(Error::transient("the cluster lists no brokers yet"))),
-                false => Ok(metadata),
+            let (teller, answer) = self.ask_any(&request, METADATA_VERSION_MAX).await?;
+            let metadata = ClusterMetadata { teller: Some(teller), ..ClusterMetadata::read(&answer)? };
+            if metadata.brokers.is_empty() {
+                return Err(Failure::Retry(Error::transient("the cluster lists no brokers yet")));
             }
+            self.learn(metadata.brokers.values());
+            Ok(metadata)
         })
         .await
+    }
+
+    /// A broker that these metadata name does not answer, or is not what they say.
+    pub(super) fn doubt_metadata(&self, metadata: &ClusterMetadata) {
+        if let Some(teller) = &metadata.teller {
+            self.doubt(teller);
+        }
     }
 
     /// The cluster's id.
@@ -76,17 +93,21 @@ impl KafkaClient {
     /// # Errors
     /// When no broker can be reached in time.
     pub async fn broker_settings(&self, names: &[&'static str]) -> Result<BTreeMap<String, String>> {
-        let metadata = self.metadata(Some(&[])).await?;
-        let Some((node, address)) = metadata.brokers.first_key_value() else { return Ok(BTreeMap::new()) };
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(BROKER_RESOURCE)
-            .with_resource_name(StrBytes::from_string(node.to_string()))
-            .with_configuration_keys(Some(
-                names.iter().map(|&name| StrBytes::from_static_str(name)).collect(),
-            ));
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        // Each attempt asks another broker, about itself: any may be away.
+        let turn = AtomicUsize::new(0);
         self.persist("read broker settings", || async {
-            let answer = self.ask(address, &request, DESCRIBE_CONFIGS_VERSION_MAX).await?;
+            let metadata = self.metadata(Some(&[])).await.map_err(Failure::Stop)?;
+            let turn = turn.fetch_add(1, Ordering::Relaxed) % metadata.brokers.len();
+            let (node, address) = metadata.brokers.iter().nth(turn).expect("metadata name a broker");
+            let resource = DescribeConfigsResource::default()
+                .with_resource_type(BROKER_RESOURCE)
+                .with_resource_name(StrBytes::from_string(node.to_string()))
+                .with_configuration_keys(Some(
+                    names.iter().map(|&name| StrBytes::from_static_str(name)).collect(),
+                ));
+            let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+            let answer = self.ask(address, &request, DESCRIBE_CONFIGS_VERSION_MAX).await;
+            let answer = answer.inspect_err(|_| self.doubt_metadata(&metadata))?;
             let settings = answer.results.iter().flat_map(|result| &result.configs).filter_map(|setting| {
                 Some((setting.name.as_str().to_owned(), setting.value.as_ref()?.as_str().to_owned()))
             });
@@ -133,7 +154,7 @@ impl ClusterMetadata {
             Some((name.as_str().to_owned(), read_topic(topic)))
         });
         let cluster_id = answer.cluster_id.as_ref().map(|id| id.as_str().to_owned());
-        Ok(Self { cluster_id, topics: topics.collect(), brokers })
+        Ok(Self { cluster_id, topics: topics.collect(), brokers, teller: None })
     }
 }
 
@@ -152,5 +173,9 @@ fn read_topic(topic: &MetadataResponseTopic) -> TopicMetadata {
         let leader = Some(partition.leader_id.0).filter(|&node| node >= 0);
         (partition.partition_index, PartitionMetadata { leader })
     });
-    TopicMetadata { code: KafkaCode(topic.error_code), partitions: partitions.collect() }
+    TopicMetadata {
+        code: KafkaCode(topic.error_code),
+        id: Some(topic.topic_id.as_u128()).filter(|&id| id != 0),
+        partitions: partitions.collect(),
+    }
 }

@@ -40,11 +40,19 @@ impl Pool {
         Self { settings, tls, brokers: Mutex::default() }
     }
 
-    /// An idle or a new connection to `address`; waits while too many are in use.
-    pub(super) async fn lease(&self, address: &BrokerAddress) -> Result<Lease, Failure> {
+    /// The right to one of the connections to `address`; waits while too many are in use.
+    pub(super) async fn permit(&self, address: &BrokerAddress) -> Result<OwnedSemaphorePermit, Failure> {
         let permits = Arc::clone(&self.brokers().entry(address.clone()).or_insert_with(Broker::new).permits);
         let permit = permits.acquire_owned().await;
-        let permit = permit.map_err(|_| Failure::Stop(Error::internal("connection limit is closed")))?;
+        permit.map_err(|_| Failure::Stop(Error::internal("connection limit is closed")))
+    }
+
+    /// An idle or a new connection to `address`.
+    pub(super) async fn lease(
+        &self,
+        address: &BrokerAddress,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Lease, Failure> {
         let idle = self.brokers().get_mut(address).and_then(|broker| broker.idle.pop());
         let connection = match idle {
             Some(connection) => connection,

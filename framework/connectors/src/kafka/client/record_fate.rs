@@ -1,6 +1,8 @@
 //! Whether a record that a transaction wrote is visible: a second witness beside the marker.
 
-use flott_core::{Error, Result};
+use std::{collections::BTreeSet, time::Duration};
+
+use flott_core::{Clock, Error, Result, SystemClock};
 use kafka_protocol::messages::{
     BrokerId, FetchRequest,
     fetch_request::{FetchPartition, FetchTopic},
@@ -11,14 +13,21 @@ use serde::{Deserialize, Serialize};
 use super::{
     code::KafkaCode,
     connection::Failure,
+    insistence::Insistence,
     kafka_client::KafkaClient,
+    metadata::ClusterMetadata,
     offsets::{check_partition, topic_name},
+    producers::{EndedProducers, OpenTransaction, PartitionProducers, is_held_for_good},
 };
 
 /// The last version that names topics.
 const FETCH_VERSION_MAX: i16 = 12;
 const READ_COMMITTED: i8 = 1;
 const BYTES_MAX: i32 = 1 << 20;
+/// A topic is gone when brokers have not known it for so long: one of them may be behind the others.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+/// Transactions that a message names.
+const HOLDERS_MAX: usize = 5;
 
 /// What became of a record written in a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,54 +38,131 @@ pub enum RecordFate {
     Aborted,
     /// It is no longer there: deleted, compacted, or its topic is gone.
     Gone,
+    /// Readers stand still before it and always will: a transaction that is over has no end in this partition.
+    HeldBack,
+}
+
+impl RecordFate {
+    /// True if it tells the outcome of the transaction.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        matches!(self, Self::Committed | Self::Aborted)
+    }
 }
 
 impl KafkaClient {
-    /// Looks up the record that `producer_id` wrote at an offset. The transaction must be ended; while another one
-    /// that began earlier still holds readers back, this waits.
+    /// Looks up the record that `producer_id` wrote at an offset. The transaction must be over. While another one that began
+    /// earlier still holds readers back, this waits, unless that one is among `ended`.
     ///
     /// # Errors
     /// When there is no answer in time, or the permission to read is missing.
     pub async fn record_fate(
         &self,
-        topic: &str,
-        partition: i32,
+        (topic, partition): (&str, i32),
         offset: i64,
         producer_id: i64,
+        ended: &EndedProducers,
     ) -> Result<RecordFate> {
         let key = (topic.to_owned(), partition);
         let request = fetch_request(topic, partition, offset);
+        let unknown = Insistence::new(UNKNOWN_FOR);
         self.persist(&format!("look up record {topic}/{partition}/{offset}"), || async {
-            let metadata = self.metadata(Some(&[topic])).await.map_err(Failure::Stop)?;
-            let address = match metadata.leader(topic, partition) {
-                Err(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION) => return Ok(RecordFate::Gone),
-                Err(code) => return Err(refuse(&key, code)),
-                Ok(address) => address,
-            };
-            let answer = self.ask(address, &request, FETCH_VERSION_MAX).await?;
-            let found = answer.responses.first().and_then(|topic| topic.partitions.first());
-            let found = found.ok_or_else(|| Failure::Retry(Error::transient("an empty fetch answer")))?;
-            match KafkaCode(found.error_code) {
-                KafkaCode::OFFSET_OUT_OF_RANGE | KafkaCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                    return Ok(RecordFate::Gone);
-                }
-                code => check_partition(&key, code)?,
+            let found = self.fetch(&key, &request, &unknown).await?;
+            let Some(found) = found else { return Ok(RecordFate::Gone) };
+            match read_fate(&found, offset, producer_id) {
+                Some(fate) => Ok(fate),
+                None => self.wait_for_readers(&key, offset, ended).await,
             }
-            read_fate(found, offset, producer_id).ok_or_else(|| {
-                Failure::Retry(Error::transient(format!(
-                    "readers of {topic}/{partition} are held back at offset {} by another open transaction",
-                    found.last_stable_offset
-                )))
-            })
         })
         .await
     }
+
+    /// `None` when the partition or the offset is gone.
+    async fn fetch(
+        &self,
+        key: &(String, i32),
+        request: &FetchRequest,
+        unknown: &Insistence,
+    ) -> Result<Option<PartitionData>, Failure> {
+        let metadata = self.metadata(Some(&[&key.0])).await.map_err(Failure::Stop)?;
+        let found = self.fetch_by(&metadata, key, request).await;
+        let found = found.and_then(|found| match KafkaCode(found.error_code) {
+            KafkaCode::UNKNOWN_TOPIC_OR_PARTITION if unknown.on_answer(SystemClock.now()) => Ok(None),
+            code @ KafkaCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                Err(Failure::Retry(code.into_error("ask for its leader")))
+            }
+            code => {
+                unknown.on_other();
+                if code == KafkaCode::OFFSET_OUT_OF_RANGE {
+                    Ok(None)
+                } else {
+                    check_partition(key, code).map(|()| Some(found))
+                }
+            }
+        });
+        found.inspect_err(|_| self.doubt_metadata(&metadata))
+    }
+
+    /// The answer of the partition's leader, also if it is an error.
+    async fn fetch_by(
+        &self,
+        metadata: &ClusterMetadata,
+        key: &(String, i32),
+        request: &FetchRequest,
+    ) -> Result<PartitionData, Failure> {
+        let address = match metadata.leader(&key.0, key.1) {
+            Err(code) => return Ok(PartitionData::default().with_error_code(code.0)),
+            Ok(address) => address,
+        };
+        let mut answer = self.ask(address, request, FETCH_VERSION_MAX).await?;
+        let found = answer.responses.first_mut().and_then(|topic| topic.partitions.pop());
+        found.ok_or_else(|| Failure::Retry(Error::transient("an empty fetch answer")))
+    }
+
+    /// Readers do not get to `offset` yet: whether they ever will.
+    async fn wait_for_readers(
+        &self,
+        key: &(String, i32),
+        offset: i64,
+        ended: &EndedProducers,
+    ) -> Result<RecordFate, Failure> {
+        let mut found =
+            self.open_transactions(&BTreeSet::from([key.clone()])).await.map_err(Failure::Retry)?;
+        let by = match found.remove(key) {
+            Some(PartitionProducers::Open(open)) if is_held_for_good(&open, offset, ended) => {
+                return Ok(RecordFate::HeldBack);
+            }
+            Some(PartitionProducers::Open(open)) => holders(&open, offset),
+            Some(PartitionProducers::Unknown(why) | PartitionProducers::Refused(why)) => {
+                format!("an open transaction, which cannot be seen: {why}")
+            }
+            Some(PartitionProducers::Gone) | None => "an open transaction, which cannot be seen".into(),
+        };
+        let (topic, partition) = key;
+        let text = format!(
+            "readers of {topic}/{partition} do not get to offset {offset}, they are held back by {by}"
+        );
+        Err(Failure::Retry(Error::transient(text)))
+    }
 }
 
-fn refuse(key: &(String, i32), code: KafkaCode) -> Failure {
-    match check_partition(key, code) {
-        Err(failure) => failure,
-        Ok(()) => Failure::Stop(Error::internal("a code that is none")),
+/// The transactions of others that hold readers back, and what an administrator can do about them.
+fn holders(open: &[OpenTransaction], offset: i64) -> String {
+    let earlier = open.iter().filter(|open| open.offset <= offset).take(HOLDERS_MAX);
+    let names: Vec<_> = earlier
+        .map(|OpenTransaction { producer, offset }| {
+            format!(
+                "the transaction of producer id {}, epoch {}, open since offset {offset}",
+                producer.id, producer.epoch
+            )
+        })
+        .collect();
+    match names.len() {
+        0 => "a transaction that has ended by now".into(),
+        _ => format!(
+            "{}; kafka-transactions.sh find-hanging tells whether its end is missing",
+            names.join(", ")
+        ),
     }
 }
 
@@ -138,7 +224,7 @@ mod tests {
     use bytes::Bytes;
     use kafka_protocol::messages::{ProducerId, fetch_response::AbortedTransaction};
 
-    use super::*;
+    use super::{super::transactions::ProducerIdentity, *};
 
     fn batch(first: i64, last_delta: i32, producer_id: i64) -> Bytes {
         let mut bytes = vec![0; 61];
@@ -180,5 +266,15 @@ mod tests {
         );
         assert_eq!(read_fate(&found(20, &[], Bytes::new()), 10, 7), Some(RecordFate::Gone));
         assert_eq!(read_fate(&found(10, &[], batch), 10, 7), None, "readers are not there yet");
+    }
+
+    #[test]
+    fn who_holds_readers_back_is_named() {
+        let open = |id, offset| OpenTransaction { producer: ProducerIdentity { id, epoch: 4 }, offset };
+        let text = holders(&[open(7, 9), open(8, 11)], 10);
+        for part in ["producer id 7, epoch 4", "offset 9", "kafka-transactions.sh find-hanging"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("producer id 8"), "it began later: {text}");
     }
 }

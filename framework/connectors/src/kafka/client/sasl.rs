@@ -1,7 +1,7 @@
 //! Logging in on a fresh connection.
 
 use bytes::Bytes;
-use flott_core::Error;
+use flott_core::{Error, ErrorKind};
 use kafka_protocol::{
     messages::{SaslAuthenticateRequest, SaslHandshakeRequest},
     protocol::StrBytes,
@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{
     connection::{Connection, Failure},
     scram::Scram,
-    settings::{SaslMechanism, SaslSettings, settings_error},
+    settings::{SaslMechanism, SaslSettings},
 };
 
 /// Logs in; nothing but version queries may go over the connection before.
@@ -55,9 +55,10 @@ async fn exchange(connection: &mut Connection, token: String) -> Result<String, 
 
 fn refused(connection: &Connection, reason: &str) -> Failure {
     let address = connection.address();
-    Failure::Stop(settings_error(format!(
-        "broker {address}: {reason}; check sasl.mechanism, sasl.username and sasl.password"
-    )))
+    Failure::Stop(Error::new(
+        ErrorKind::Refused,
+        format!("broker {address}: {reason}; check sasl.mechanism, sasl.username and sasl.password"),
+    ))
 }
 
 fn nonce() -> flott_core::Result<String> {

@@ -1,9 +1,10 @@
 //! The client side of SCRAM (RFC 5802, RFC 7677) as a pure exchange of texts.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use flott_core::Secret;
 use ring::{digest, hmac, pbkdf2};
 
-use super::settings::{SaslMechanism, Secret};
+use super::settings::SaslMechanism;
 
 /// More rounds than this are a broken or hostile server: they would keep us busy for minutes.
 const ITERATIONS_MAX: u32 = 1_000_000;

@@ -2,36 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use flott_core::{Error, ErrorKind, Result};
+use flott_core::{Error, ErrorKind, Result, Secret};
+
+use super::brokers::KnownBrokers;
 
 /// How long one request may take, and one whole call with its retries, unless told otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 9092;
-
-/// A text that must not be seen: its `Debug` is redacted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,9 +91,10 @@ pub(super) struct SaslSettings {
 }
 
 /// Brokers, security and time limits of a [`KafkaClient`](super::KafkaClient).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClientSettings {
     pub(super) bootstrap: Vec<BrokerAddress>,
+    pub(super) known: KnownBrokers,
     pub(super) tls: Option<TlsSettings>,
     pub(super) sasl: Option<SaslSettings>,
     pub(super) request_timeout: Duration,
@@ -132,11 +111,19 @@ impl ClientSettings {
         let (has_tls, has_sasl) = protocol(properties.any(&["security.protocol"]))?;
         Ok(Self {
             bootstrap: bootstrap(properties.any(&["bootstrap.servers", "metadata.broker.list"]))?,
+            known: KnownBrokers::default(),
             tls: has_tls.then(|| tls(&properties)).transpose()?,
             sasl: has_sasl.then(|| sasl(&properties)).transpose()?,
             request_timeout: REQUEST_TIMEOUT,
             patience: PATIENCE,
         })
+    }
+
+    /// The same settings; brokers that metadata name are shared with all other clients that have `known`.
+    #[must_use]
+    pub fn with_known_brokers(mut self, known: KnownBrokers) -> Self {
+        self.known = known;
+        self
     }
 
     /// The same settings with another limit for one request and its answer.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use flott_core::{Error, Result};
+use futures::future::join_all;
 use kafka_protocol::{
     messages::{
         DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest, ListTransactionsRequest,
@@ -20,6 +21,7 @@ use super::{
     code::KafkaCode,
     connection::Failure,
     kafka_client::{CoordinatorKind, KafkaClient, not_located},
+    listing::Listing,
     settings::BrokerAddress,
 };
 
@@ -27,7 +29,8 @@ use super::{
 /// transactional id answering CONCURRENT_TRANSACTIONS for ever.
 const END_TXN_VERSION_MAX: i16 = 4;
 const INIT_PRODUCER_ID_VERSION_MAX: i16 = 4;
-const LIST_TRANSACTIONS_VERSION_MAX: i16 = 1;
+/// The version that has a pattern for transactional ids (KIP-1152).
+const LIST_TRANSACTIONS_VERSION_MAX: i16 = 2;
 /// Ids asked for in one request.
 const IDS_PER_REQUEST_MAX: usize = 200;
 
@@ -48,7 +51,7 @@ pub enum TransactionPhase {
 }
 
 impl TransactionPhase {
-    fn parse(name: &str) -> Self {
+    pub(super) fn parse(name: &str) -> Self {
         match name {
             "Empty" => Self::Empty,
             "Ongoing" => Self::Ongoing,
@@ -84,6 +87,14 @@ pub struct TransactionDescription {
     pub start_ms: Option<i64>,
     /// Partitions in the open transaction.
     pub partitions: BTreeSet<(String, i32)>,
+}
+
+impl TransactionDescription {
+    /// The producer that is bound to the id.
+    #[must_use]
+    pub fn producer(&self) -> ProducerIdentity {
+        ProducerIdentity { id: self.producer_id, epoch: self.producer_epoch }
+    }
 }
 
 /// One line of the list of transactions.
@@ -136,10 +147,18 @@ impl KafkaClient {
             let mut found = found.lock().await;
             let missing: Vec<_> = ids.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
             self.locate(CoordinatorKind::Transaction, &missing).await?;
-            for (address, ids) in self.by_coordinator(&missing)? {
-                for ids in ids.chunks(IDS_PER_REQUEST_MAX) {
-                    found.extend(self.describe_at(&address, ids).await?);
+            let groups = self.by_coordinator(&missing)?;
+            let describing = groups.iter().map(|(address, ids)| self.describe_all_at(address, ids));
+            let mut failed = None;
+            for described in join_all(describing).await {
+                match described {
+                    Ok(described) => found.extend(described),
+                    Err(failure @ Failure::Stop(_)) => return Err(failure),
+                    Err(failure) => failed = Some(failure),
                 }
+            }
+            if let Some(failure) = failed {
+                return Err(failure);
             }
             match ids.iter().find(|id| !found.contains_key(*id)) {
                 None => Ok(()),
@@ -204,44 +223,72 @@ impl KafkaClient {
         .await
     }
 
-    /// Lists the transactions of all coordinators, those in `phases` (names as Kafka writes them) or, when it is
-    /// empty, all that the brokers remember and this user may see.
+    /// Lists the transactions whose id begins with `stem` at all coordinators, those in `phases` (names as Kafka writes them) or,
+    /// when it is empty, all that the brokers remember and this user may see.
+    ///
+    /// A broker that is away holds this up until the cluster has shut it out and others coordinate in its place.
     ///
     /// # Errors
-    /// When a broker cannot be reached in time, or refuses.
-    pub async fn list_transactions(&self, phases: &[&'static str]) -> Result<Vec<ListedTransaction>> {
+    /// When not all brokers of the cluster answer in time, or one refuses.
+    pub async fn list_transactions(
+        &self,
+        stem: &str,
+        phases: &[&'static str],
+    ) -> Result<Vec<ListedTransaction>> {
         let request = ListTransactionsRequest::default()
             .with_state_filters(phases.iter().map(|&name| StrBytes::from_static_str(name)).collect());
-        let mut listed = Vec::new();
-        for address in self.metadata(Some(&[])).await?.brokers.into_values() {
-            listed.extend(self.list_at(&address, &request).await?);
-        }
-        Ok(listed)
+        let progress = tokio::sync::Mutex::new((BTreeMap::new(), BTreeMap::new()));
+        self.persist(&format!("list transactions {stem}…"), || async {
+            let metadata = self.metadata(Some(&[])).await.map_err(Failure::Stop)?;
+            let brokers = metadata.brokers.clone();
+            let mut progress = progress.lock().await;
+            let (asked, answered) = &mut *progress;
+            if *asked != brokers {
+                // Another broker now coordinates the transactions of one that has gone.
+                answered.clear();
+                *asked = brokers;
+            }
+            let missing: Vec<_> = asked.iter().filter(|(node, _)| !answered.contains_key(*node)).collect();
+            let listing = missing.into_iter().map(|(&node, address)| {
+                let request = request.clone();
+                async move { (node, self.list_at(address, request, stem).await) }
+            });
+            let mut result = Ok(());
+            for (node, listed) in join_all(listing).await {
+                match listed {
+                    Ok(listed) => drop(answered.insert(node, listed)),
+                    Err(failure @ Failure::Stop(_)) => return Err(failure),
+                    Err(failure) => result = Err(failure),
+                }
+            }
+            result.inspect_err(|_| self.doubt_metadata(&metadata))
+        })
+        .await?;
+        Ok(progress.into_inner().1.into_values().flatten().collect())
     }
 
     async fn list_at(
         &self,
         address: &BrokerAddress,
-        request: &ListTransactionsRequest,
-    ) -> Result<Vec<ListedTransaction>> {
-        let what = format!("list transactions at {address}");
-        self.persist(&what, || async {
-            let answer = self.ask(address, request, LIST_TRANSACTIONS_VERSION_MAX).await?;
-            match KafkaCode(answer.error_code) {
-                KafkaCode::NONE => Ok(answer.transaction_states),
-                code if code.is_coordinator_move() => Err(Failure::Retry(code.into_error(&what))),
-                code => Err(Failure::Stop(code.into_error("ListTransactions"))),
+        mut request: ListTransactionsRequest,
+        stem: &str,
+    ) -> Result<Vec<ListedTransaction>, Failure> {
+        let mut lease = self.lease(address).await?;
+        let version = lease.connection.version::<ListTransactionsRequest>(LIST_TRANSACTIONS_VERSION_MAX)?;
+        if version >= LIST_TRANSACTIONS_VERSION_MAX {
+            request.transactional_id_pattern = Some(StrBytes::from_string(pattern(stem)));
+        }
+        let mut listing = Listing::new(stem);
+        let answer = lease.connection.call_in_pieces(&request, version, |bytes| listing.feed(bytes)).await;
+        self.finish(lease, answer)?;
+        let (code, listed) = listing.finish().map_err(Failure::Retry)?;
+        match code {
+            KafkaCode::NONE => Ok(listed),
+            code if code.is_coordinator_move() => {
+                Err(Failure::Retry(code.into_error(&format!("list transactions at {address}"))))
             }
-        })
-        .await
-        .map(|states| {
-            let listed = states.iter().map(|state| ListedTransaction {
-                transactional_id: state.transactional_id.as_str().into(),
-                producer_id: state.producer_id.0,
-                phase: TransactionPhase::parse(state.transaction_state.as_str()),
-            });
-            listed.collect()
-        })
+            code => Err(Failure::Stop(code.into_error("ListTransactions"))),
+        }
     }
 
     fn by_coordinator(&self, ids: &[String]) -> Result<HashMap<BrokerAddress, Vec<String>>, Failure> {
@@ -251,6 +298,18 @@ impl KafkaClient {
             groups.entry(address).or_default().push(id.clone());
         }
         Ok(groups)
+    }
+
+    async fn describe_all_at(
+        &self,
+        address: &BrokerAddress,
+        ids: &[String],
+    ) -> Result<Vec<(String, Option<TransactionDescription>)>, Failure> {
+        let mut found = Vec::new();
+        for ids in ids.chunks(IDS_PER_REQUEST_MAX) {
+            found.extend(self.describe_at(address, ids).await?);
+        }
+        Ok(found)
     }
 
     /// Leaves out the ids whose coordinator is elsewhere or not ready.
@@ -297,10 +356,33 @@ fn transactional(id: &str) -> TransactionalId {
     TransactionalId(StrBytes::from_string(id.to_owned()))
 }
 
+/// A regular expression (RE2) for all texts that begin with `stem`.
+fn pattern(stem: &str) -> String {
+    let mut pattern = String::with_capacity(stem.len() + 8);
+    for letter in stem.chars() {
+        if letter.is_ascii() && !letter.is_ascii_alphanumeric() {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern + ".*"
+}
+
 fn abridged(ids: &[String]) -> String {
     match ids {
         [] => "(none)".into(),
         [only] => only.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_every_letter_of_the_stem_as_it_is() {
+        assert_eq!(pattern("a-b_1.x.g"), r"a\-b\_1\.x\.g.*");
+        assert_eq!(pattern("ü"), "ü.*");
     }
 }

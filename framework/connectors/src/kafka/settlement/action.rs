@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::{Evidence, Marker, MarkerReading};
-use crate::kafka::client::{KafkaCode, ProducerIdentity, RecordFate, TransactionDescription};
+use crate::kafka::client::{EndedProducers, KafkaCode, ProducerIdentity, RecordFate, TransactionDescription};
 
 /// What the driver is asked to do. The actions of one batch are independent of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Ask for the cluster's id.
     ReadClusterId,
-    /// List all transactional ids that brokers know.
-    ListTransactions,
+    /// Find out which of these ids, of generations later than the job's own, brokers know.
+    FindLater(Vec<String>),
+    /// List all transactional ids that brokers know and that begin with `stem`.
+    ListTransactions {
+        /// Their beginning.
+        stem: String,
+    },
     /// Describe these transactional ids.
     Describe(Vec<String>),
     /// End the transaction of committable `index` with a commit.
@@ -31,7 +36,7 @@ pub enum Action {
         transactional_id: String,
         /// Topic of its marker.
         topic: String,
-        /// Whether to wait until no open transaction holds a newer one.
+        /// The read waits until no open transaction holds a newer one, or that is not to be expected any more.
         is_stable: bool,
     },
     /// Write a marker outside of any transaction.
@@ -43,14 +48,16 @@ pub enum Action {
         /// What it says.
         marker: Marker,
     },
-    /// Look up a record of committable `index`.
-    LookUpRecord {
+    /// Look up records of committable `index`.
+    LookUpRecords {
         /// Position in the request's list.
         index: usize,
-        /// The record.
-        record: Evidence,
-        /// Who wrote it.
+        /// The records, of one partition each.
+        records: Vec<Evidence>,
+        /// Id of the producer that wrote them.
         producer_id: i64,
+        /// Producers whose transactions are over.
+        ended: EndedProducers,
     },
 }
 
@@ -59,7 +66,9 @@ pub enum Action {
 pub enum Fact {
     /// The cluster's id.
     ClusterId(Option<String>),
-    /// All transactional ids that brokers know.
+    /// Those of the ids that brokers know.
+    FoundLater(Vec<String>),
+    /// All transactional ids of the sink that brokers know.
     Listed(Vec<String>),
     /// Descriptions by id; `None` for ids that the broker does not know.
     Described(BTreeMap<String, Option<TransactionDescription>>),
@@ -81,11 +90,11 @@ pub enum Fact {
     },
     /// The marker of this group is written.
     MarkerWritten(String),
-    /// What became of the record of committable `index`.
-    Record {
+    /// Fates of records of committable `index`: of all that were asked for, unless one of them decides.
+    Records {
         /// Position in the request's list.
         index: usize,
-        /// Its fate.
-        fate: RecordFate,
+        /// Their fates.
+        fates: Vec<RecordFate>,
     },
 }

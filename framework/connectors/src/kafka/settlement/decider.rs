@@ -6,10 +6,12 @@ use flott_core::{CheckpointId, Error, Generation, Result};
 
 use super::{
     Action, Committable, EndAnswer, Fact, ForeignMarker, LostTransaction, Marker, MarkerReading,
-    OtherCluster, RepeatedOutput, SettledTransaction, SettlementReport, SettlementRequest, TransactionalIds,
+    OpenTransaction, OtherCluster, RepeatedOutput, SettledTransaction, SettlementReport, SettlementRequest,
+    TransactionalIds,
     judge::{Doubt, Judgement, Witnesses},
+    to_audit::ToAudit,
 };
-use crate::kafka::client::{RecordFate, TransactionDescription};
+use crate::kafka::client::{EndedProducers, RecordFate, TransactionDescription};
 
 /// One settlement. Ask for actions, report a fact for each, and so on until there are no actions left.
 #[derive(Debug)]
@@ -23,13 +25,17 @@ pub struct Settlement {
     known_ids: BTreeSet<String>,
     /// Ids of which only the markers are of interest.
     watched_ids: BTreeSet<String>,
+    /// There are ids of generations later than the job's own.
+    has_later: bool,
     seen: BTreeMap<String, Vec<TransactionDescription>>,
     /// What is written down of whose the ids are.
     claim: MarkerReading,
     markers: BTreeMap<String, MarkerReading>,
-    records: BTreeMap<usize, RecordFate>,
-    /// The job cannot start, so that nothing was settled.
-    is_refused: bool,
+    /// Ids whose group waits for the end of a transaction that is over, and where it waits.
+    unstable: BTreeMap<String, Option<(String, i32)>>,
+    records: BTreeMap<usize, Vec<RecordFate>>,
+    /// It ended before anything was fenced, so that nothing is judged.
+    is_broken_off: bool,
     report: SettlementReport,
 }
 
@@ -38,6 +44,7 @@ pub struct Settlement {
 enum Step {
     Cluster,
     Leftovers,
+    Later,
     Owners,
     Claim,
     Describe(usize),
@@ -45,6 +52,7 @@ enum Step {
     Probe,
     Fence,
     Markers,
+    Unstable,
     Records,
     Done,
 }
@@ -85,11 +93,13 @@ impl Settlement {
             ids,
             known_ids: BTreeSet::new(),
             watched_ids: BTreeSet::new(),
+            has_later: false,
             seen: BTreeMap::new(),
             claim: MarkerReading::Absent,
             markers: BTreeMap::new(),
+            unstable: BTreeMap::new(),
             records: BTreeMap::new(),
-            is_refused: false,
+            is_broken_off: false,
             request,
         })
     }
@@ -111,6 +121,7 @@ impl Settlement {
     pub fn on_fact(&mut self, fact: Fact) {
         match fact {
             Fact::ClusterId(found) => self.on_cluster(&found),
+            Fact::FoundLater(found) => self.has_later = !found.is_empty(),
             Fact::Listed(listed) => self.on_listed(listed),
             Fact::Described(found) => self.on_described(found),
             Fact::Answered { index, code } => {
@@ -124,14 +135,17 @@ impl Settlement {
                 self.claim = reading;
             }
             Fact::Marker { transactional_id, reading } => {
+                if let MarkerReading::Unstable(place) = &reading {
+                    self.unstable.insert(transactional_id.clone(), place.clone());
+                }
                 self.markers.insert(transactional_id, reading);
             }
             Fact::MarkerWritten(group) if group == self.claim_group() => {
                 self.claim = MarkerReading::Found(self.own_claim());
             }
             Fact::MarkerWritten(_) => {}
-            Fact::Record { index, fate } => {
-                self.records.insert(index, fate);
+            Fact::Records { index, fates } => {
+                self.records.insert(index, fates);
             }
         }
     }
@@ -143,10 +157,13 @@ impl Settlement {
     #[must_use]
     pub fn into_report(mut self) -> SettlementReport {
         assert_eq!(self.step, Step::Done, "a settlement is reported when it is done");
-        if self.report.other_cluster.is_none() && !self.is_refused {
+        if self.report.other_cluster.is_none() && !self.is_broken_off {
             self.judge_all();
         }
         self.guard();
+        let (listed, seen) = (&self.request.committables, &self.seen);
+        let to_audit = ToAudit { report: &self.report, listed, seen, unstable: &self.unstable }.items();
+        self.report.audit_too(to_audit);
         self.report.fenced.sort();
         self.report
     }
@@ -155,25 +172,56 @@ impl Settlement {
         match step {
             Step::Cluster => (self.ask_cluster(), Step::Leftovers),
             Step::Leftovers if self.report.other_cluster.is_some() => (Vec::new(), Step::Done),
-            Step::Leftovers => (vec![Action::ListTransactions], Step::Owners),
+            Step::Leftovers if self.is_list_needed() => (vec![self.list()], Step::Owners),
+            Step::Leftovers => (self.find_later(), Step::Later),
+            // An old copy of the checkpoint directory: what its original has written since may be under any id.
+            Step::Later if self.has_later => (vec![self.list()], Step::Owners),
+            Step::Later => (Vec::new(), Step::Owners),
             // No marker is stable before the fence; these say only whether the prefix is in other hands.
             Step::Owners => (self.ask_owners(), Step::Claim),
             Step::Claim => {
-                self.is_refused = self.is_refused_untouched();
-                if self.is_refused { (Vec::new(), Step::Done) } else { (self.claim(), Step::Describe(0)) }
+                self.is_broken_off = self.is_refused_untouched();
+                if self.is_broken_off {
+                    return (Vec::new(), Step::Done);
+                }
+                self.spare_successor();
+                (self.claim(), Step::Describe(0))
             }
             Step::Describe(round) if round == self.rounds.len() => (Vec::new(), Step::Probe),
             Step::Describe(round) => (vec![Action::Describe(self.ids_of(round))], Step::Commit(round)),
             Step::Commit(round) => (self.commit(round), Step::Describe(round + 1)),
             Step::Probe => (self.probe(), Step::Fence),
+            Step::Fence if self.is_anything_left_open() => (Vec::new(), Step::Done),
             Step::Fence => (self.known_ids.iter().cloned().map(Action::Fence).collect(), Step::Markers),
             Step::Markers => {
                 self.markers.clear();
-                (self.read_markers(&self.marked_ids(), true), Step::Records)
+                (self.read_markers_after_fence(), Step::Unstable)
             }
+            Step::Unstable => (self.read_unstable_markers(), Step::Records),
             Step::Records => (self.look_up_records(), Step::Done),
             Step::Done => (Vec::new(), Step::Done),
         }
+    }
+
+    /// Returns `true` if the job itself does not know all ids with open transactions. Otherwise the list is not asked for: that
+    /// of a cluster which many applications share is long, and all brokers have to give their part of it.
+    fn is_list_needed(&self) -> bool {
+        let SettlementRequest { restored, is_fallback, scopes, .. } = &self.request;
+        restored.is_none() || *is_fallback || scopes.is_empty()
+    }
+
+    fn list(&self) -> Action {
+        Action::ListTransactions {
+            stem: TransactionalIds::stem(&self.request.prefix, &self.request.sink_uid),
+        }
+    }
+
+    fn find_later(&self) -> Vec<Action> {
+        let SettlementRequest { prefix, sink_uid, scopes, .. } = &self.request;
+        let newest = scopes.iter().map(|scope| scope.generation).max();
+        let find =
+            |newest| Action::FindLater(TransactionalIds::first_of_later(prefix, sink_uid, newest).collect());
+        newest.map(find).into_iter().collect()
     }
 
     fn ask_cluster(&self) -> Vec<Action> {
@@ -257,6 +305,19 @@ impl Settlement {
         !foreign.is_empty() || is_taken && !self.request.policy.allow_repeated_output
     }
 
+    /// Under names that are this run's already, newer generations are those of a JobManager that has taken over from the one
+    /// that settles, which may not know it yet. A listed one among them may be a pre-committed transaction of a checkpoint.
+    fn spare_successor(&mut self) {
+        let SettlementRequest { prefix, sink_uid, owner, scopes, .. } = &self.request;
+        let is_ours = matches!(&self.claim, MarkerReading::Found(marker) if marker.owner == *owner);
+        let newest = scopes.iter().map(|scope| scope.generation).max();
+        let is_newer =
+            |id: &String| TransactionalIds::parse(prefix, sink_uid, id).map(|slot| slot.generation) > newest;
+        if is_ours {
+            self.ids.retain(|id| !is_newer(id));
+        }
+    }
+
     fn ids_of(&self, round: usize) -> Vec<String> {
         self.rounds[round]
             .iter()
@@ -280,6 +341,23 @@ impl Settlement {
         actions
     }
 
+    /// Returns `true` if the coordinator still shows a listed transaction open although its commit was not answered with
+    /// success. Such an answer decides nothing: the commit can be repeated, and a fence would abort what it has to save.
+    fn is_anything_left_open(&mut self) -> bool {
+        let is_open = |&(_, committable, _): &(usize, &Committable, Doubt)| {
+            let seen = self.seen.get(&committable.transactional_id).and_then(|seen| seen.last());
+            seen.is_some_and(|seen| committable.is_still_open(seen))
+        };
+        let open = self.doubts().filter(is_open).map(|(_, committable, doubt)| OpenTransaction {
+            transactional_id: committable.transactional_id.clone(),
+            checkpoint_id: committable.checkpoint_id,
+            code: doubt.code(),
+        });
+        self.report.open = open.collect();
+        self.is_broken_off = !self.report.open.is_empty();
+        self.is_broken_off
+    }
+
     fn probe(&mut self) -> Vec<Action> {
         self.known_ids.clear();
         let ids: Vec<_> = self.ids.iter().cloned().collect();
@@ -301,6 +379,29 @@ impl Settlement {
         self.known_ids.iter().cloned().chain(doubtful).collect()
     }
 
+    /// A commit that was answered with success needs no witness, so its marker need not be stable: brokers may never write the end
+    /// of that transaction to the group's partition (KAFKA-20734).
+    fn read_markers_after_fence(&self) -> Vec<Action> {
+        let doubtful: BTreeSet<_> =
+            self.doubts().map(|(_, committable, _)| &committable.transactional_id).collect();
+        let is_certain = |id: &String| !doubtful.contains(id) && self.is_listed(id);
+        let (certain, others) = self.marked_ids().into_iter().partition(is_certain);
+        let mut actions = self.read_markers(&others, true);
+        actions.extend(self.read_markers(&certain, false));
+        actions
+    }
+
+    /// Reads what is committed under an id whose group waits in vain: not a witness of a transaction in doubt, but of output that the
+    /// checkpoint does not know.
+    fn read_unstable_markers(&self) -> Vec<Action> {
+        let ids = self.unstable.keys().filter(|id| !self.is_listed(id)).cloned().collect();
+        self.read_markers(&ids, false)
+    }
+
+    fn is_listed(&self, id: &str) -> bool {
+        self.request.committables.iter().any(|committable| committable.transactional_id == id)
+    }
+
     fn read_markers(&self, ids: &BTreeSet<String>, is_stable: bool) -> Vec<Action> {
         let topic = |id: &str| {
             let listed =
@@ -316,11 +417,21 @@ impl Settlement {
         let undecided = self.doubts().filter(|&(index, committable, doubt)| {
             self.judge(index, committable, doubt) == Judgement::NeedsEvidence
         });
-        let look_up = undecided.filter_map(|(index, committable, _)| {
-            let record = committable.witness()?;
-            Some(Action::LookUpRecord { index, record, producer_id: committable.producer_id })
+        let look_up = undecided.map(|(index, committable, _)| {
+            let mut ended = self.ended();
+            ended.add(committable.producer());
+            let (records, producer_id) = (committable.witnesses(), committable.producer_id);
+            Action::LookUpRecords { index, records, producer_id, ended }
         });
         look_up.collect()
+    }
+
+    /// The producers that the fence has shut out: it does not succeed before their last transaction is over.
+    fn ended(&self) -> EndedProducers {
+        let mut ended = EndedProducers::default();
+        let fenced = self.report.fenced.iter().filter_map(|id| self.seen.get(id));
+        fenced.flatten().for_each(|seen| ended.add(seen.producer()));
+        ended
     }
 
     fn doubts(&self) -> impl Iterator<Item = (usize, &Committable, Doubt)> {
@@ -337,7 +448,7 @@ impl Settlement {
             doubt,
             seen: self.seen.get(id).map_or(&[], Vec::as_slice),
             marker: self.markers.get(id).unwrap_or(&MarkerReading::Absent),
-            record: self.records.get(&index).copied(),
+            records: self.records.get(&index).map(Vec::as_slice),
         };
         witnesses.judge(committable, &self.request.owner)
     }
@@ -388,7 +499,7 @@ impl Settlement {
         for (id, reading) in self.markers.iter().chain(claim) {
             let transactional_id = id.clone();
             match reading {
-                MarkerReading::Absent => {}
+                MarkerReading::Absent | MarkerReading::Unstable(_) => {}
                 MarkerReading::Unreadable(text) => {
                     foreign
                         .push(ForeignMarker { transactional_id, owner: format!("no Flott marker: {text}") });

@@ -2,8 +2,8 @@ use flott_core::{CheckpointId, ErrorKind, Generation, OperatorUid};
 
 use super::*;
 use crate::kafka::{
-    client::{KafkaCode, TransactionPhase},
-    settlement::{IdScope, LossCause, Marker, MarkerOwner, PartitionRecords, SettlementPolicy},
+    client::{KafkaCode, ProducerIdentity, TransactionPhase},
+    settlement::{IdScope, LossCause, Marker, MarkerOwner, Outcome, PartitionRecords, SettlementPolicy},
 };
 
 const ID: &str = "p.a.g1.0.0";
@@ -16,7 +16,11 @@ struct Script {
     descriptions: BTreeMap<String, TransactionDescription>,
     answers: BTreeMap<String, i16>,
     markers: BTreeMap<String, MarkerReading>,
+    /// Groups that wait in vain for the end of a transaction, and where.
+    unstable: BTreeMap<String, (String, i32)>,
     fate: Option<RecordFate>,
+    /// Producers that were named as over when records were asked for.
+    ended: EndedProducers,
     log: Vec<String>,
 }
 
@@ -62,7 +66,14 @@ impl Script {
     fn perform(&mut self, action: Action) -> Fact {
         let (line, fact) = match action {
             Action::ReadClusterId => ("cluster".into(), Fact::ClusterId(self.cluster.clone())),
-            Action::ListTransactions => ("list".into(), Fact::Listed(self.listed.clone())),
+            Action::FindLater(ids) => {
+                let found = ids.iter().filter(|id| self.listed.contains(id)).cloned().collect();
+                (format!("find {} to {}", ids[0], ids[ids.len() - 1]), Fact::FoundLater(found))
+            }
+            Action::ListTransactions { stem } => {
+                let listed = self.listed.iter().filter(|id| id.starts_with(&stem)).cloned().collect();
+                (format!("list {stem}"), Fact::Listed(listed))
+            }
             Action::Describe(ids) => {
                 let found = ids.iter().map(|id| (id.clone(), self.descriptions.get(id).cloned())).collect();
                 (format!("describe {}", ids.join(" ")), Fact::Described(found))
@@ -73,7 +84,10 @@ impl Script {
             }
             Action::Fence(id) => (format!("fence {id}"), Fact::Fenced(id)),
             Action::ReadMarker { transactional_id, topic, is_stable } => {
-                let reading = self.markers.get(&transactional_id).cloned().unwrap_or(MarkerReading::Absent);
+                let reading = match self.unstable.get(&transactional_id) {
+                    Some(place) if is_stable => MarkerReading::Unstable(Some(place.clone())),
+                    _ => self.markers.get(&transactional_id).cloned().unwrap_or(MarkerReading::Absent),
+                };
                 let sort = if is_stable { "stable" } else { "unstable" };
                 (
                     format!("{sort} marker {transactional_id} {topic}"),
@@ -85,12 +99,11 @@ impl Script {
                 self.markers.insert(group.clone(), MarkerReading::Found(marker));
                 (line, Fact::MarkerWritten(group))
             }
-            Action::LookUpRecord { index, record, .. } => {
+            Action::LookUpRecords { index, records, ended, .. } => {
                 let fate = self.fate.expect("no record is asked for");
-                (
-                    format!("record {}/{}/{}", record.topic, record.partition, record.offset),
-                    Fact::Record { index, fate },
-                )
+                self.ended = ended;
+                let places = records.iter().map(|of| format!(" {}/{}/{}", of.topic, of.partition, of.offset));
+                (format!("records{}", places.collect::<String>()), Fact::Records { index, fates: vec![fate] })
             }
         };
         self.log.push(line);
@@ -129,6 +142,11 @@ fn ongoing() -> Script {
     Script::default().knows(ID, TransactionPhase::Ongoing, 1_000)
 }
 
+/// The id was taken over since.
+fn ended() -> Script {
+    Script::default().knows(ID, TransactionPhase::Empty, 1_000)
+}
+
 const STRICT: SettlementPolicy = SettlementPolicy { allow_repeated_output: false, accept_lost_output: false };
 
 #[test]
@@ -138,14 +156,14 @@ fn settle_then_fence_then_read_markers() {
     assert_eq!(
         script.log,
         [
-            "list",
+            "find p.a.g2.0.0 to p.a.g501.0.0",
             "unstable marker p.a.owner out",
             "write p.a.owner out for r at 0",
             "describe p.a.g1.0.0",
             "commit p.a.g1.0.0 7/3",
             "describe p.a.g1.0.0 p.a.g1.0.1",
             "fence p.a.g1.0.0",
-            "stable marker p.a.g1.0.0 out",
+            "unstable marker p.a.g1.0.0 out",
         ],
         "an id that the broker does not know is neither fenced nor read"
     );
@@ -156,8 +174,7 @@ fn settle_then_fence_then_read_markers() {
 #[test]
 fn no_marker_is_believed_before_every_id_is_fenced() {
     let other = "p.a.g1.0.1";
-    let mut script =
-        ongoing().knows(other, TransactionPhase::Ongoing, 1_000).answers(ID, 90).answers(other, 90);
+    let mut script = ended().knows(other, TransactionPhase::Empty, 1_000).answers(ID, 90).answers(other, 90);
     script = script.marks(ID, "job", "r", 5).marks(other, "job", "r", 5);
     script.run(restored(vec![committable(ID, 5), committable(other, 5)]));
     let first_marker = script.log.iter().position(|line| line.starts_with("stable marker")).unwrap();
@@ -172,7 +189,7 @@ fn a_fenced_transaction_is_committed_if_its_marker_says_so() {
     for (code, checkpoint, is_lost) in
         [(90, 5, false), (47, 5, false), (49, 5, false), (-1, 5, false), (90, 4, true), (48, 4, true)]
     {
-        let mut script = ongoing().answers(ID, code).marks(ID, "job", "r", checkpoint);
+        let mut script = ended().answers(ID, code).marks(ID, "job", "r", checkpoint);
         let report = script.run(restored(vec![committable(ID, 5)]));
         assert_eq!(
             (report.already_committed.len(), report.lost.len()),
@@ -183,17 +200,113 @@ fn a_fenced_transaction_is_committed_if_its_marker_says_so() {
 }
 
 #[test]
+fn an_answer_that_is_no_success_does_not_condemn_a_transaction_that_is_open() {
+    for code in [-1, 13, 42, 56, 90, 999] {
+        let mut script = ongoing().knows("p.a.g1.0.1", TransactionPhase::Ongoing, 1_000).answers(ID, code);
+        let report = script.run(restored(vec![committable(ID, 5)]));
+        assert!(!script.log.iter().any(|line| line.starts_with("fence")), "{code}: {:?}", script.log);
+        let error = report.verdict(STRICT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+        assert!(error.to_string().contains("checkpoint 5, transaction p.a.g1.0.0: answered with"), "{error}");
+        let policy = SettlementPolicy { accept_lost_output: true, allow_repeated_output: true };
+        assert!(report.verdict(policy).is_err(), "nobody accepts what is not lost");
+        // Settled again, when the broker answers as it should.
+        let report = ongoing().run(restored(vec![committable(ID, 5)]));
+        assert_eq!((report.committed.len(), report.open.len()), (1, 0));
+    }
+}
+
+/// A partition of the groups' offsets.
+fn offsets() -> (String, i32) {
+    ("__consumer_offsets".into(), 36)
+}
+
+fn unstable(mut script: Script, id: &str) -> Script {
+    script.unstable.insert(id.into(), offsets());
+    script
+}
+
+#[test]
+fn a_group_that_waits_in_vain_does_not_hold_up_what_is_committed() {
+    let mut script = ongoing();
+    script.descriptions.get_mut(ID).unwrap().partitions = BTreeSet::from([("out".into(), 2), offsets()]);
+    let mut script = unstable(script, ID);
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    report.verdict(STRICT).unwrap();
+    let places: Vec<_> = report.to_audit.iter().map(|item| (item.topic.as_str(), item.partition)).collect();
+    assert_eq!(places, [("__consumer_offsets", 36), ("out", 1), ("out", 2)]);
+    assert!(!script.log.iter().any(|line| line.starts_with("stable")), "{:?}", script.log);
+}
+
+#[test]
+fn an_unstable_marker_is_no_witness_and_its_partition_is_audited() {
+    let mut script = unstable(ended().answers(ID, 90).marks(ID, "job", "r", 4), ID);
+    script.fate = Some(RecordFate::Committed);
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    assert_eq!(script.log.last().unwrap(), "records out/1/10", "{:?}", script.log);
+    assert_eq!((report.already_committed.len(), report.lost.len()), (1, 0));
+    let places: Vec<_> = report.to_audit.iter().map(|item| (item.topic.as_str(), item.partition)).collect();
+    assert_eq!(places, [("__consumer_offsets", 36), ("out", 1)]);
+}
+
+#[test]
+fn behind_an_unstable_marker_later_output_is_found_all_the_same() {
+    let other = "p.a.g1.0.1";
+    let mut script =
+        ongoing().knows(other, TransactionPhase::CompleteCommit, 900).marks(other, "job", "r", 6);
+    script = unstable(script, other);
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    assert_eq!((report.repeated.len(), report.repeated[0].marker.checkpoint), (1, CheckpointId(6)));
+    let item = report.to_audit.iter().find(|item| item.topic == "__consumer_offsets").unwrap();
+    assert_eq!((item.transactional_id.as_str(), item.outcome), (other, Outcome::Committed));
+}
+
+#[test]
+fn the_partitions_of_what_was_committed_and_of_what_was_fenced_are_audited() {
+    let other = "p.a.g1.0.1";
+    let mut script = ongoing().knows(other, TransactionPhase::Ongoing, 1_000);
+    for (id, partition) in [(ID, 2), (other, 3)] {
+        script.descriptions.get_mut(id).unwrap().partitions = BTreeSet::from([("out".to_owned(), partition)]);
+    }
+    let report = script.run(restored(vec![committable(ID, 5)]));
+    // Earlier output of both producers is looked for as well.
+    let audited = report.to_audit.iter().filter(|item| item.outcome != Outcome::Unknown);
+    let audited: Vec<_> =
+        audited.map(|item| (&*item.transactional_id, item.partition, item.outcome)).collect();
+    assert_eq!(
+        audited,
+        [(ID, 1, Outcome::Committed), (ID, 2, Outcome::Committed), (other, 3, Outcome::Aborted)]
+    );
+}
+
+#[test]
 fn without_a_marker_the_record_is_looked_up() {
-    for (fate, lost, unknown) in
-        [(RecordFate::Committed, 0, 0), (RecordFate::Aborted, 1, 0), (RecordFate::Gone, 0, 1)]
-    {
-        let mut script = ongoing().answers(ID, 90);
+    for (fate, lost, unknown) in [
+        (RecordFate::Committed, 0, 0),
+        (RecordFate::Aborted, 1, 0),
+        (RecordFate::Gone, 0, 1),
+        (RecordFate::HeldBack, 0, 1),
+    ] {
+        let mut script = ended().answers(ID, 90);
         script.fate = Some(fate);
         let report = script.run(restored(vec![committable(ID, 5)]));
-        assert_eq!(script.log.last().unwrap(), "record out/1/10");
+        assert_eq!(script.log.last().unwrap(), "records out/1/10");
         assert_eq!((report.lost.len(), report.unknown.len()), (lost, unknown), "{fate:?}");
         assert_eq!(report.verdict(STRICT).is_err(), lost + unknown > 0);
     }
+}
+
+#[test]
+fn what_the_fence_has_shut_out_is_named_as_over() {
+    let other = "p.a.g1.0.1";
+    let mut script = ended().answers(ID, 90).knows(other, TransactionPhase::CompleteCommit, 900);
+    script.descriptions.get_mut(other).unwrap().producer_id = 8;
+    script.descriptions.get_mut(ID).unwrap().producer_epoch = 4;
+    script.fate = Some(RecordFate::HeldBack);
+    script.run(restored(vec![committable(ID, 5)]));
+    let mut expected = EndedProducers::default();
+    [(7, 4), (8, 3)].into_iter().for_each(|(id, epoch)| expected.add(ProducerIdentity { id, epoch }));
+    assert_eq!(script.ended, expected);
 }
 
 #[test]
@@ -293,7 +406,10 @@ fn a_job_that_starts_from_nothing_leaves_another_jobs_transactions_alone() {
         let mut script = ongoing().marks(ID, job, "x", 1);
         script.listed = vec![ID.into(), "q.a.g1.0.0".into()];
         let report = script.run(fresh());
-        assert_eq!(script.log, ["list", "unstable marker p.a.g1.0.0 out", "unstable marker p.a.owner out"]);
+        assert_eq!(
+            script.log,
+            ["list p.a.g", "unstable marker p.a.g1.0.0 out", "unstable marker p.a.owner out"]
+        );
         assert_eq!(report.verdict(STRICT).unwrap_err().kind(), kind);
     }
 }
@@ -315,15 +431,33 @@ fn a_job_that_starts_from_nothing_fences_what_was_left_over() {
 }
 
 #[test]
+fn the_ids_of_a_successor_are_left_alone() {
+    let (own, newer) = ("p.a.g1.0.0", "p.a.g2.0.0");
+    let scopes = vec![IdScope { generation: Generation(1), parallelism: 1, slots_max: 1 }];
+    let script = || {
+        let mut script = ongoing().knows(newer, TransactionPhase::Ongoing, 1_000);
+        script.listed = vec![own.into(), newer.into()];
+        script
+    };
+    // This run's names already: only a JobManager that has taken over can have raised the generation.
+    let mut claimed = script().marks("p.a.owner", "job", "r", 0);
+    let report = claimed.run(SettlementRequest { scopes: scopes.clone(), ..fresh() });
+    assert_eq!(report.fenced, [own]);
+    // Nobody's names yet: what is listed is left over from an earlier run.
+    let report = script().run(SettlementRequest { scopes, ..fresh() });
+    assert_eq!(report.fenced, [own, newer]);
+}
+
+#[test]
 fn a_job_with_nothing_to_settle_asks_once() {
     let mut script = Script::default();
     script.run(fresh()).verdict(STRICT).unwrap();
-    assert_eq!(script.log, ["list", "unstable marker p.a.owner out", "write p.a.owner out for r at 0"]);
+    assert_eq!(script.log, ["list p.a.g", "unstable marker p.a.owner out", "write p.a.owner out for r at 0"]);
     script.log.clear();
     script.run(fresh()).verdict(STRICT).unwrap();
     assert_eq!(
         script.log,
-        ["list", "unstable marker p.a.owner out"],
+        ["list p.a.g", "unstable marker p.a.owner out"],
         "what is its own it need not claim again"
     );
 }
@@ -335,7 +469,9 @@ fn a_run_that_has_committed_nothing_yet_is_left_alone() {
         script.listed = vec![ID.into()];
         let report = script.run(request);
         assert!(
-            script.log.iter().all(|line| line == "list" || line.starts_with("unstable marker")),
+            script.log.iter().all(|line| {
+                ["list p.a.g", "find p.a.g", "unstable marker"].iter().any(|start| line.starts_with(start))
+            }),
             "{:?}",
             script.log
         );
@@ -397,6 +533,29 @@ fn a_loss_is_told_in_full_and_can_be_accepted() {
         assert!(error.to_string().contains(part), "{part} not in {error}");
     }
     report.verdict(SettlementPolicy { accept_lost_output: true, ..STRICT }).unwrap();
+}
+
+#[test]
+fn what_is_lost_or_unknown_is_audited_and_so_are_earlier_transactions_of_fenced_producers() {
+    let other = "p.a.g1.0.1";
+    for (fate, outcome) in [
+        (RecordFate::Aborted, Outcome::Aborted),
+        (RecordFate::Gone, Outcome::Unknown),
+        (RecordFate::HeldBack, Outcome::Unknown),
+    ] {
+        let mut script = ended().answers(ID, 90).knows(other, TransactionPhase::CompleteCommit, 900);
+        script.descriptions.get_mut(other).unwrap().producer_id = 8;
+        script.fate = Some(fate);
+        let report = script.run(restored(vec![committable(ID, 5)]));
+        let items: Vec<_> = report
+            .to_audit
+            .iter()
+            .map(|item| {
+                (&*item.transactional_id, item.producer.id, item.outcome, &*item.topic, item.partition)
+            })
+            .collect();
+        assert_eq!(items, [(ID, 7, outcome, "out", 1), (other, 8, Outcome::Unknown, "out", 1)], "{fate:?}");
+    }
 }
 
 #[test]

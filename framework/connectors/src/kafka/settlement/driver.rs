@@ -5,13 +5,16 @@ use std::{collections::BTreeSet, time::Duration};
 use flott_core::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Action, Fact, MarkerReading, Settlement, SettlementReport, SettlementRequest};
-use crate::kafka::client::{CommittedOffset, KafkaClient};
+use super::{
+    Action, Evidence, Fact, MarkerReading, Settlement, SettlementReport, SettlementRequest, evidence::gather,
+};
+use crate::kafka::client::{CommittedOffset, KafkaClient, StableOffset};
 
 /// Actions under way at a time.
 pub(super) const ACTIONS_MAX: usize = 64;
-/// Timeout that a fenced id gets. Nobody opens a transaction with it; it only has to be below any broker's limit.
-pub(super) const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout that a fenced id gets. Nobody opens a transaction with it, so it only has to be below `transaction.max.timeout.ms`:
+/// a broker refuses a longer one, and no broker that anybody writes transactions to allows less than a second.
+pub(super) const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Settles one sink's transactions. Nothing may be deployed before the report's verdict is `Ok`.
 ///
@@ -28,6 +31,7 @@ pub async fn settle(client: &KafkaClient, request: SettlementRequest) -> Result<
         fenced = report.fenced.len(),
         lost = report.lost.len(),
         unknown = report.unknown.len(),
+        open = report.open.len(),
         repeated = report.repeated.len(),
         "transactions settled"
     );
@@ -52,8 +56,14 @@ async fn drive(client: &KafkaClient, request: SettlementRequest) -> Result<Settl
 async fn perform(client: &KafkaClient, action: Action) -> Result<Fact> {
     Ok(match action {
         Action::ReadClusterId => Fact::ClusterId(client.cluster_id().await?),
-        Action::ListTransactions => {
-            let listed = client.list_transactions(&[]).await?;
+        Action::FindLater(ids) => {
+            let found = client.describe_transactions(&ids).await?;
+            Fact::FoundLater(
+                found.into_iter().filter(|(_, found)| found.is_some()).map(|(id, _)| id).collect(),
+            )
+        }
+        Action::ListTransactions { stem } => {
+            let listed = client.list_transactions(&stem, &[]).await?;
             Fact::Listed(listed.into_iter().map(|listed| listed.transactional_id).collect())
         }
         Action::Describe(ids) => Fact::Described(client.describe_transactions(&ids).await?),
@@ -75,10 +85,16 @@ async fn perform(client: &KafkaClient, action: Action) -> Result<Fact> {
             client.commit_offset(&group, &topic, 0, &committed).await?;
             Fact::MarkerWritten(group)
         }
-        Action::LookUpRecord { index, record, producer_id } => {
-            let fate =
-                client.record_fate(&record.topic, record.partition, record.offset, producer_id).await?;
-            Fact::Record { index, fate }
+        Action::LookUpRecords { index, records, producer_id, ended } => {
+            // As a list: a closure that lends would keep the whole settlement from being spawned.
+            let looks: Vec<_> = records
+                .iter()
+                .map(|Evidence { topic, partition, offset }| {
+                    client.record_fate((topic, *partition), *offset, producer_id, &ended)
+                })
+                .collect();
+            let fates = gather(stream::iter(looks).buffer_unordered(ACTIONS_MAX)).await?;
+            Fact::Records { index, fates }
         }
     })
 }
@@ -89,10 +105,18 @@ pub(super) async fn read_marker(
     topic: String,
     is_stable: bool,
 ) -> Result<MarkerReading> {
-    let committed =
-        client.committed_offsets(transactional_id, &BTreeSet::from([(topic, 0)]), is_stable).await?;
-    let first = committed.into_values().next();
-    Ok(first.map_or(MarkerReading::Absent, |found| MarkerReading::of(found.offset, &found.metadata)))
+    let key = (topic, 0);
+    let found = if is_stable {
+        client.stable_offset(transactional_id, &key).await?
+    } else {
+        let committed = client.committed_offsets(transactional_id, &BTreeSet::from([key]), false).await?;
+        committed.into_values().next().map_or(StableOffset::Absent, StableOffset::Committed)
+    };
+    Ok(match found {
+        StableOffset::Absent => MarkerReading::Absent,
+        StableOffset::Committed(found) => MarkerReading::of(found.offset, &found.metadata),
+        StableOffset::Unstable { place } => MarkerReading::Unstable(place),
+    })
 }
 
 #[cfg(test)]

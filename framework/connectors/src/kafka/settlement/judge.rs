@@ -14,6 +14,16 @@ pub(super) enum Doubt {
     Superseded,
 }
 
+impl Doubt {
+    /// The broker's answer, if a commit was sent.
+    pub(super) fn code(self) -> Option<KafkaCode> {
+        match self {
+            Self::Answered(code) => Some(code),
+            Self::Superseded => None,
+        }
+    }
+}
+
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -25,7 +35,7 @@ pub(super) enum Judgement {
     Lost(LossCause),
     /// Nothing tells. Readers may or may not see it.
     Unknown(LossCause),
-    /// The marker does not tell: look its record up.
+    /// The marker does not tell: look its records up.
     NeedsEvidence,
 }
 
@@ -51,11 +61,12 @@ pub(super) struct Witnesses<'a> {
     pub(super) doubt: Doubt,
     pub(super) seen: &'a [TransactionDescription],
     pub(super) marker: &'a MarkerReading,
-    pub(super) record: Option<RecordFate>,
+    /// Of the first record of each partition that could be looked up.
+    pub(super) records: Option<&'a [RecordFate]>,
 }
 
 impl Witnesses<'_> {
-    /// The first witness that knows decides: marker, coordinator, record.
+    /// The first witness that knows decides: marker, coordinator, records.
     pub(super) fn judge(&self, committable: &Committable, owner: &MarkerOwner) -> Judgement {
         let cause = self.cause(committable);
         if let MarkerReading::Found(marker) = self.marker
@@ -74,12 +85,20 @@ impl Witnesses<'_> {
         if self.seen.iter().any(|seen| committable.is_seen_aborted(seen)) {
             return Judgement::Lost(cause);
         }
-        match self.record {
-            Some(RecordFate::Committed) => Judgement::Committed,
-            Some(RecordFate::Aborted) => Judgement::Lost(cause),
-            Some(RecordFate::Gone) => Judgement::Unknown(cause),
-            None if committable.witness().is_some() => Judgement::NeedsEvidence,
+        match self.records {
+            Some(fates) => Self::judge_records(fates, cause),
+            None if !committable.witnesses().is_empty() => Judgement::NeedsEvidence,
             None => Judgement::Unknown(cause),
+        }
+    }
+
+    /// Any partition speaks for the whole transaction. If two contradict each other, a broker has left the end of the transaction
+    /// out of one of them, and something else has ended it there: some of its records are lost.
+    fn judge_records(fates: &[RecordFate], cause: LossCause) -> Judgement {
+        match [RecordFate::Committed, RecordFate::Aborted].map(|fate| fates.contains(&fate)) {
+            [true, false] => Judgement::Committed,
+            [false, true] => Judgement::Lost(cause),
+            [true, true] | [false, false] => Judgement::Unknown(cause),
         }
     }
 

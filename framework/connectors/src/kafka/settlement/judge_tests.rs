@@ -52,7 +52,17 @@ fn judge(
     seen: &[TransactionDescription],
     record: Option<RecordFate>,
 ) -> Judgement {
-    Witnesses { doubt, seen, marker, record }.judge(committable, &owner("r"))
+    judge_all(committable, doubt, marker, seen, record.as_ref().map(std::slice::from_ref))
+}
+
+fn judge_all(
+    committable: &Committable,
+    doubt: Doubt,
+    marker: &MarkerReading,
+    seen: &[TransactionDescription],
+    records: Option<&[RecordFate]>,
+) -> Judgement {
+    Witnesses { doubt, seen, marker, records }.judge(committable, &owner("r"))
 }
 
 #[test]
@@ -98,6 +108,22 @@ fn without_both_a_record_decides() {
 }
 
 #[test]
+fn any_partition_speaks_for_the_whole_transaction() {
+    use RecordFate::{Aborted, Committed, Gone, HeldBack};
+    let (lost, unknown) = (Judgement::Lost(LossCause::Fenced), Judgement::Unknown(LossCause::Fenced));
+    for (fates, expected) in [
+        (vec![HeldBack], unknown),
+        (vec![HeldBack, Gone], unknown),
+        (vec![HeldBack, Committed, Gone], Judgement::Committed),
+        (vec![HeldBack, Aborted], lost),
+        (vec![Committed, Aborted], unknown),
+    ] {
+        let unstable = MarkerReading::Unstable(None);
+        assert_eq!(judge_all(&committable(), FENCED, &unstable, &[], Some(&fates)), expected, "{fates:?}");
+    }
+}
+
+#[test]
 fn with_no_witness_at_all_it_is_unknown_and_not_lost() {
     let ours = Committable { records: Vec::new(), ..committable() };
     for (code, cause) in [
@@ -132,9 +158,14 @@ fn an_empty_transaction_is_no_loss() {
 }
 
 #[test]
-fn the_first_record_is_the_witness() {
-    let expected = Evidence { topic: "out".into(), partition: 1, offset: 10 };
-    assert_eq!(committable().witness(), Some(expected));
+fn the_first_record_of_each_partition_is_a_witness() {
+    let mut ours = committable();
+    let part =
+        |partition, offset_first| PartitionRecords { partition, offset_first, ..ours.records[0].clone() };
+    ours.records = vec![part(1, 10), part(2, -1), part(3, 7)];
+    let expected =
+        [(1, 10), (3, 7)].map(|(partition, offset)| Evidence { topic: "out".into(), partition, offset });
+    assert_eq!(ours.witnesses(), expected);
 }
 
 #[test]

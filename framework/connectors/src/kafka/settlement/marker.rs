@@ -58,6 +58,9 @@ pub enum MarkerReading {
     Found(Marker),
     /// Something that no Flott job writes: its text.
     Unreadable(String),
+    /// The group still waits for the end of a transaction that should be over, so that nobody can tell: no witness. Where it
+    /// waits; `None` where brokers do not tell.
+    Unstable(Option<(String, i32)>),
 }
 
 impl MarkerReading {

@@ -49,6 +49,21 @@ pub(super) fn lost(report: &SettlementReport) -> String {
     text
 }
 
+pub(super) fn open(report: &SettlementReport) -> String {
+    let mut text = format!(
+        "sink {}: Kafka did not commit these transactions although they are open; the commit is repeated later:",
+        report.sink_uid
+    );
+    lines(
+        &mut text,
+        report.open.iter().map(|open| {
+            let answer = open.code.map_or_else(String::new, |code| format!(": answered with {code}"));
+            format!("checkpoint {}, transaction {}{answer}", open.checkpoint_id, open.transactional_id)
+        }),
+    );
+    text
+}
+
 pub(super) fn repeated(report: &SettlementReport) -> String {
     let what = match report.restored {
         Some(checkpoint) => format!("checkpoint {checkpoint} is restored, but output of later checkpoints"),

@@ -3,8 +3,8 @@
 use flott_core::{CheckpointId, Error, ErrorKind, OperatorUid, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Committable, LossCause, Marker, MarkerOwner, SettlementPolicy, message};
-use crate::kafka::client::{ProducerIdentity, TransactionDescription};
+use super::{AuditItem, Committable, LossCause, Marker, MarkerOwner, SettlementPolicy, message};
+use crate::kafka::client::{KafkaCode, ProducerIdentity, TransactionDescription};
 
 /// What one settlement found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,15 @@ pub struct SettlementReport {
     pub lost: Vec<LostTransaction>,
     /// Transactions of which nobody can tell: readers may miss their records.
     pub unknown: Vec<LostTransaction>,
+    /// Listed transactions that are still open although their commit was not answered with success. Nothing was fenced:
+    /// settle again.
+    pub open: Vec<OpenTransaction>,
     /// Committed output that the restored checkpoint does not know.
     pub repeated: Vec<RepeatedOutput>,
     /// Markers that another job wrote under this prefix.
     pub foreign: Vec<ForeignMarker>,
+    /// Partitions that have to know what was settled.
+    pub to_audit: Vec<AuditItem>,
     /// Set when the transactional ids belong to another run of this job.
     pub claimed: Option<MarkerOwner>,
     /// Set when the checkpoint's transactions are in another cluster.
@@ -42,6 +47,17 @@ pub struct SettledTransaction {
     pub transactional_id: String,
     /// Its checkpoint.
     pub checkpoint_id: CheckpointId,
+}
+
+/// A transaction that can still be committed, but was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTransaction {
+    /// Its id.
+    pub transactional_id: String,
+    /// Its checkpoint.
+    pub checkpoint_id: CheckpointId,
+    /// The answer of the broker to the commit, if one was sent.
+    pub code: Option<KafkaCode>,
 }
 
 /// A transaction that is lost, or may be.
@@ -93,8 +109,10 @@ impl SettlementReport {
             fenced: Vec::new(),
             lost: Vec::new(),
             unknown: Vec::new(),
+            open: Vec::new(),
             repeated: Vec::new(),
             foreign: Vec::new(),
+            to_audit: Vec::new(),
             claimed: None,
             other_cluster: None,
         }
@@ -110,6 +128,7 @@ impl SettlementReport {
     ///
     /// # Errors
     /// - [`ErrorKind::Settings`], when the prefix or the cluster is not this job's, or not this run's;
+    /// - [`ErrorKind::Transient`], when a transaction is still open: settle again;
     /// - [`ErrorKind::OutputLost`], when output is or may be lost and nobody accepted that;
     /// - [`ErrorKind::State`], when output would be repeated and nobody allowed that.
     pub fn verdict(&self, policy: SettlementPolicy) -> Result<()> {
@@ -118,6 +137,9 @@ impl SettlementReport {
         }
         if !self.foreign.is_empty() {
             return Err(Error::new(ErrorKind::Settings, message::foreign(self)));
+        }
+        if !self.open.is_empty() {
+            return Err(Error::transient(message::open(self)));
         }
         if !(policy.accept_lost_output || self.lost.is_empty() && self.unknown.is_empty()) {
             return Err(Error::new(ErrorKind::OutputLost, message::lost(self)));

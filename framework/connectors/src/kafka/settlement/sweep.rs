@@ -31,7 +31,8 @@ impl Sweep {
     /// # Errors
     /// When the brokers cannot be reached within the client's patience, or a permission is missing.
     pub async fn run(&self, client: &KafkaClient) -> Result<Vec<String>> {
-        let listed = client.list_transactions(&["Ongoing"]).await?;
+        let stem = TransactionalIds::stem(&self.prefix, &self.sink_uid);
+        let listed = client.list_transactions(&stem, &["Ongoing"]).await?;
         let open = leftovers(&listed, &self.prefix, &self.sink_uid, self.below);
         if open.is_empty() || self.is_taken_over(client).await? {
             return Ok(Vec::new());
@@ -48,7 +49,7 @@ impl Sweep {
         Ok(match read_marker(client, &group, self.marker_topic.clone(), false).await? {
             MarkerReading::Absent => false,
             MarkerReading::Found(marker) => marker.owner != self.owner,
-            MarkerReading::Unreadable(_) => true,
+            MarkerReading::Unreadable(_) | MarkerReading::Unstable(_) => true,
         })
     }
 }

@@ -5,6 +5,10 @@ use flott_core::{Error, ErrorKind, Generation, OperatorUid, Result, SubtaskIndex
 /// Longest transactional id, in bytes: it is the group of its marker as well, and brokers take no longer ones.
 const BYTES_MAX: usize = 249;
 
+/// So many generations after the newest known one are looked for by name. Each start of a JobManager and each restart of a job
+/// takes one.
+const LATER_GENERATIONS_MAX: u64 = 500;
+
 /// The transactional ids of one sink in one generation: `{prefix}.{uid}.g{generation}.{subtask}.{slot}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionalIds {
@@ -61,7 +65,25 @@ impl TransactionalIds {
     /// The id of one producer of one subtask.
     #[must_use]
     pub fn name(&self, subtask: SubtaskIndex, slot: u32) -> String {
-        format!("{}.{}.g{}.{subtask}.{slot}", self.prefix, self.sink_uid, self.generation)
+        let stem = Self::stem(&self.prefix, &self.sink_uid);
+        format!("{stem}{}.{subtask}.{slot}", self.generation)
+    }
+
+    /// The common prefix of all ids of the sink `sink_uid` under `prefix`, of any generation.
+    #[must_use]
+    pub fn stem(prefix: &str, sink_uid: &OperatorUid) -> String {
+        format!("{prefix}.{sink_uid}.g")
+    }
+
+    /// One id of each of the generations that follow `newest`: that of the first producer of the first subtask, which every
+    /// attempt uses.
+    pub fn first_of_later(
+        prefix: &str,
+        sink_uid: &OperatorUid,
+        newest: Generation,
+    ) -> impl Iterator<Item = String> {
+        let stem = Self::stem(prefix, sink_uid);
+        (1..=LATER_GENERATIONS_MAX).map(move |step| format!("{stem}{}.0.0", newest.0.saturating_add(step)))
     }
 
     /// The group in which a job writes down that the ids of the sink `sink_uid` under `prefix` are its own.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flott_core::{Error, ErrorKind, Result};
+use flott_core::{Error, ErrorKind, Result, TransactionBudget};
 
 use super::settings::SinkSettings;
 use crate::kafka::{blocking::BlockingClient, client::KafkaCode};
@@ -11,25 +11,26 @@ use crate::kafka::{blocking::BlockingClient, client::KafkaCode};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Checks topic, permissions and time limits.
-pub(super) fn check(settings: &SinkSettings, checkpoint_interval: Duration) -> Result<()> {
+/// `between`: interval and pause of checkpoints together.
+pub(super) fn check(settings: &SinkSettings, between: Duration) -> Result<()> {
     settings.linger()?;
     let is_transactional = settings.prefix.is_some();
     if is_transactional {
         settings.transactional_config("check", Duration::from_secs(60))?;
         if let Some(timeout) = settings.transaction_timeout {
-            check_interval(settings, timeout, checkpoint_interval)?;
+            check_budget(settings, timeout, between)?;
         }
     } else {
         settings.idempotent_config()?;
     }
-    let client = BlockingClient::new(settings.properties.given())?.with_patience(PATIENCE);
+    let client = BlockingClient::new(&settings.properties)?.with_patience(PATIENCE);
     check_topic(settings, &client)?;
     if is_transactional {
         // A user who may not see the broker's settings learns of a wrong limit from the first producer.
         let allowed = client.ask(async |client| client.transaction_timeout_max().await)?;
         let timeout = settings.effective_transaction_timeout(allowed);
         check_limit(settings, timeout, allowed)?;
-        check_interval(settings, timeout, checkpoint_interval)?;
+        check_budget(settings, timeout, between)?;
     }
     Ok(())
 }
@@ -45,14 +46,16 @@ fn check_topic(settings: &SinkSettings, client: &BlockingClient) -> Result<()> {
     match metadata.topics.get(topic).map(|found| found.code) {
         Some(KafkaCode::NONE) => Ok(()),
         None | Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION) => {
-            Err(refuse(settings, format_args!("there is no such topic; create it, or correct its name")))
+            let why = format_args!("there is no such topic; create it, or correct its name");
+            Err(refuse(settings, why).with_kind(ErrorKind::Refused))
         }
         Some(KafkaCode::TOPIC_AUTHORIZATION_FAILED) => Err(refuse(
             settings,
             format_args!(
                 "this user may not see the topic; grant it WRITE and DESCRIBE (exactly-once: READ as well)"
             ),
-        )),
+        )
+        .with_kind(ErrorKind::Refused)),
         Some(code) => Err(refuse(settings, format_args!("{code}")).with_kind(ErrorKind::Transient)),
     }
 }
@@ -72,22 +75,9 @@ fn check_limit(settings: &SinkSettings, timeout: Duration, allowed: Option<Durat
     }
 }
 
-/// What is left of the timeout after two intervals is for the checkpoint itself.
-fn check_interval(settings: &SinkSettings, timeout: Duration, interval: Duration) -> Result<()> {
-    let shown = humantime::format_duration;
-    if timeout > interval * 2 {
-        return Ok(());
-    }
-    Err(refuse(
-        settings,
-        format_args!(
-            "a transaction timeout of {} is too short for a checkpoint interval of {}: brokers would abort output \
-             before it is committed; set it to more than {}",
-            shown(timeout),
-            shown(interval),
-            shown(interval * 2)
-        ),
-    ))
+/// Checks that the output that a checkpoint lists can be committed in time.
+fn check_budget(settings: &SinkSettings, timeout: Duration, between: Duration) -> Result<()> {
+    TransactionBudget::new(timeout).check(between).map_err(|error| error.context(settings.what()))
 }
 
 #[cfg(test)]
@@ -111,14 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_below_two_intervals_is_refused_without_asking_anyone() {
+    fn a_timeout_that_leaves_checkpoints_no_time_is_refused_without_asking_anyone() {
         let mut settings = SinkSettings::new("127.0.0.1:1", "t");
         settings.prefix = Some("p".into());
         settings.transaction_timeout = Some(Duration::from_secs(15));
         let seconds = Duration::from_secs;
         let error = check(&settings, seconds(10)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Settings);
-        assert!(error.to_string().contains("15s") && error.to_string().contains("10s"), "{error}");
-        assert!(check_interval(&settings, seconds(15), seconds(7)).is_ok());
+        assert!(error.to_string().contains("10s + 2 × 1s > 7.5s"), "{error}");
+        assert!(check_budget(&settings, seconds(15), seconds(5)).is_ok());
+        assert!(check_budget(&settings, seconds(15), seconds(6)).is_err());
     }
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use flott_core::{
-    Batch, CheckpointId, Clock, Error, Generation, Record, Result, SystemClock,
+    Batch, CheckpointId, Clock, Error, Generation, MonotonicTime, Record, Result, SystemClock,
+    TransactionBudget,
     operator::StepTime,
     sink::{SinkWriter, WriterContext},
     snapshot::WriteList,
@@ -25,18 +26,21 @@ use super::{
     settings::{SinkSettings, owner},
     slots::{Action, SLOTS_MAX, SlotIndex, Slots},
     starter::Starter,
-    transaction::Transaction,
+    transaction::{Doom, Transaction},
 };
-#[cfg(feature = "ablation")]
-use crate::kafka::ablation;
 use crate::kafka::{
     background,
     blocking::BlockingClient,
     settlement::{MarkerOwner, TransactionalIds},
 };
+#[cfg(feature = "ablation")]
+use flott_core::ablation::Step;
 
 /// How long a barrier waits for a producer, should records have come before one was ready.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Maximum time that a writer, all of whose producers wait for a checkpoint, waits for the one that may be under way.
+const STUCK_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct ExactlyOnceWriter<T> {
     settings: SinkSettings,
@@ -55,6 +59,9 @@ pub(super) struct ExactlyOnceWriter<T> {
     events: Receiver<Event>,
     starter: Starter,
     committer: Committer,
+    doom: Arc<Doom>,
+    /// Since when no producer can become free but by a completed checkpoint.
+    stuck_since: Option<MonotonicTime>,
     /// Found while only readiness was asked for.
     failure: Option<Error>,
 }
@@ -69,7 +76,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
         let slots_max = u32::try_from(SLOTS_MAX).expect("slots are few");
         let (uid, generation) = (context.uid.clone(), context.generation);
         let ids = TransactionalIds::new(prefix, uid, generation, context.parallelism, slots_max)?;
-        let client = Arc::new(BlockingClient::new(settings.properties.given())?);
+        let client = Arc::new(BlockingClient::new(&settings.properties)?);
         // At most one event per slot is under way.
         let (sender, events) = sync_channel(2 * SLOTS_MAX);
         let starter =
@@ -89,11 +96,13 @@ impl<T: Record> ExactlyOnceWriter<T> {
             events,
             starter,
             committer: Committer::new(sender),
+            doom: Arc::default(),
+            stuck_since: None,
             failure: None,
         };
         #[cfg(feature = "ablation")]
         {
-            writer.slots.skip_quarantine = ablation::is_without(ablation::Step::Quarantine);
+            writer.slots.skip_quarantine = Step::Quarantine.is_left_out();
         }
         writer.slots.start(&mut writer.actions);
         writer.act()?;
@@ -135,6 +144,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
 
     fn take_events(&mut self) -> Result<()> {
         self.failure.take().map_or(Ok(()), Err)?;
+        self.doom.check()?;
         while let Ok(event) = self.events.try_recv() {
             self.on_event(event)?;
         }
@@ -171,10 +181,28 @@ impl<T: Record> ExactlyOnceWriter<T> {
         lane.poll()
     }
 
+    /// Fails the task when every producer holds output that only a completed checkpoint can release. The barrier of the next
+    /// one may lie behind records that wait for a producer: then no checkpoint would ever complete.
+    fn check_stuck(&mut self) -> Result<()> {
+        if !self.slots.is_stuck() {
+            self.stuck_since = None;
+            return Ok(());
+        }
+        let now = SystemClock.now();
+        if now.since(*self.stuck_since.get_or_insert(now)) < STUCK_PATIENCE {
+            return Ok(());
+        }
+        Err(Error::transient(format!(
+            "all {SLOTS_MAX} Kafka producers of the sink hold output of checkpoints that did not complete, so that it can \
+             take no more records, nor the barrier behind them. Look at why checkpoints fail"
+        )))
+    }
+
     /// Sees to it that waiting records have a producer; waits for one only if records came before any was ready.
     fn claim(&mut self) -> Result<()> {
         let started = SystemClock.now();
         while !self.outbox.is_empty() && self.open()?.is_none() {
+            self.check_stuck()?;
             if SystemClock.now().since(started) > READY_PATIENCE {
                 return Err(Error::transient(
                     "no Kafka producer is ready; checkpoints do not complete in time",
@@ -202,7 +230,7 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
 
     fn is_ready(&mut self) -> bool {
         if self.failure.is_none() {
-            self.failure = self.pump().err();
+            self.failure = self.pump().and_then(|()| self.check_stuck()).err();
         }
         self.failure.is_none() && self.slots.is_ready() && self.outbox.bytes() < OUTBOX_BYTES_MAX
     }
@@ -227,15 +255,20 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
                 owner: self.owner.clone(),
                 generation: self.generation,
                 client: Arc::clone(&self.client),
+                listed_within: TransactionBudget::new(self.starter.timeout()?).listed_within(),
+                doom: Arc::clone(&self.doom),
                 sealed: Mutex::default(),
             }));
         }
         let listed: Vec<_> = cut.listed.iter().filter_map(|&slot| self.transactions[slot].clone()).collect();
         assert_eq!(listed.len(), cut.listed.len(), "every listed slot has a transaction");
         Ok(Box::new(move || {
-            let committables = listed.iter().map(|transaction| transaction.seal()).collect();
+            let sealed: Result<Vec<_>> = listed.iter().map(|transaction| transaction.seal()).collect();
             drop(guard);
-            committables
+            let committables = sealed?;
+            // To seal the others may have taken long.
+            listed.iter().try_for_each(|transaction| transaction.check_age())?;
+            Ok(committables)
         }))
     }
 

@@ -120,8 +120,9 @@ impl<T: Record> KafkaSink<T> {
     }
 
     /// After how long brokers abort a transaction; bounds how long all JobManagers may be away without loss. The
-    /// longest that brokers allow unless told otherwise, and at most 15 minutes. It must be longer than two checkpoint
-    /// intervals, and a checkpoint fails when it takes about half as long.
+    /// longest that brokers allow unless told otherwise, and at most 15 minutes. Half of it must
+    /// hold interval and pause of checkpoints and two checkpoints of a second: see
+    /// [`TransactionBudget`](flott_core::TransactionBudget). A checkpoint fails when it takes about a quarter as long.
     #[must_use]
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.settings.transaction_timeout = Some(timeout);

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use flott_core::{Clock, Error, ErrorKind, MonotonicTime, Result, SystemClock};
+use flott_core::{Clock, ClockReading, Error, ErrorKind, MonotonicTime, Result, SystemClock};
 use rdkafka::{
     ClientConfig, ClientContext, Message,
     error::KafkaError,
@@ -19,6 +19,7 @@ use rdkafka::{
 
 use super::{dispatcher::Dispatcher, outbox::Outbox, settings::SinkSettings};
 use crate::kafka::{
+    client::ProducerIdentity,
     failure::{code_failure, failure},
     native::BatchProducer,
     settlement::PartitionRecords,
@@ -44,7 +45,11 @@ pub(super) struct Lane {
     dispatcher: Dispatcher,
     topic: Arc<str>,
     tally: Arc<Mutex<Tally>>,
-    is_in_transaction: AtomicBool,
+    /// Since when a transaction is open: no later than for the broker, which counts from the first record.
+    begun: Mutex<Option<ClockReading>>,
+    /// The producer as the coordinator knew it when it had taken its id over. It does not change: librdkafka takes a new
+    /// epoch only to abort, which nobody asks it to do.
+    identity: OnceLock<ProducerIdentity>,
     is_abandoned: Arc<AtomicBool>,
     request: RequestLimits,
     /// How long records wait for others.
@@ -82,7 +87,8 @@ impl Lane {
             producer,
             topic: Arc::clone(topic),
             tally,
-            is_in_transaction: AtomicBool::new(false),
+            begun: Mutex::default(),
+            identity: OnceLock::new(),
             is_abandoned,
             request: RequestLimits::of(config),
             linger: settings.linger()?,
@@ -103,7 +109,9 @@ impl Lane {
 
     /// Begins a transaction, unless one is open.
     pub(super) fn begin(&self) -> Result<()> {
-        if !self.is_in_transaction.swap(true, Ordering::AcqRel) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.is_none() {
+            *begun = Some(ClockReading::now(&SystemClock));
             *self.tally() = Tally::default();
             let begun = self.client().begin_transaction();
             begun.map_err(|error| failure(self.what(), &error))?;
@@ -113,7 +121,22 @@ impl Lane {
 
     /// The transaction is committed.
     pub(super) fn end(&self) {
-        self.is_in_transaction.store(false, Ordering::Release);
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The time that its transaction has been open; zero when none is.
+    pub(super) fn transaction_age(&self) -> Duration {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.map_or(Duration::ZERO, |begun| begun.age(ClockReading::now(&SystemClock)))
+    }
+
+    /// Keeps what the coordinator knows the producer by.
+    pub(super) fn set_identity(&self, identity: ProducerIdentity) {
+        let _ = self.identity.set(identity);
+    }
+
+    pub(super) fn identity(&self) -> Option<ProducerIdentity> {
+        self.identity.get().copied()
     }
 
     /// The writer is gone: who still waits for brokers on its behalf gives up.

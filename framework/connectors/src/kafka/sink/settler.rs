@@ -2,25 +2,28 @@ use std::time::Duration;
 
 use flott_core::{
     Result,
-    sink::{SettleReport, SettleRequest, Settler, SweepRequest},
+    sink::{AuditReport, AuditRequest, SettleReport, SettleRequest, Settler, SweepRequest},
 };
 
 use super::{
     settings::{SinkSettings, owner},
     slots::SLOTS_MAX,
-    transaction::decode,
 };
-#[cfg(feature = "ablation")]
-use crate::kafka::ablation;
 use crate::kafka::{
     blocking::BlockingClient,
     settlement::{
-        IdScope, LostTransaction, SettlementPolicy, SettlementReport, SettlementRequest, Sweep, settle,
+        AuditItem, Committable, IdScope, LostTransaction, SettlementPolicy, SettlementReport,
+        SettlementRequest, Sweep, TransactionalIds, audit, settle,
     },
 };
+#[cfg(feature = "ablation")]
+use flott_core::ablation::Step;
 
 /// The next settling waits for a sweep to end, so it must not try for long.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// An audit is repeated, so it must not try for long; the job waits for the first one.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Settles the transactions of one exactly-once sink.
 pub(super) struct KafkaSettler {
@@ -31,8 +34,30 @@ pub(super) struct KafkaSettler {
 
 impl KafkaSettler {
     pub(super) fn new(settings: SinkSettings, prefix: String) -> Result<Self> {
-        let client = BlockingClient::new(settings.properties.given())?;
+        let client = BlockingClient::new(&settings.properties)?;
         Ok(Self { settings, prefix, client })
+    }
+
+    /// Items whose leaders cannot be asked stay open.
+    fn audit_items(&self, items: &[AuditItem]) -> AuditReport {
+        let asked = self.client.ask(async |client| audit(&client.with_patience(AUDIT_PATIENCE), items).await);
+        match asked {
+            Ok(report) => {
+                for unseen in report.unseen() {
+                    tracing::warn!("the settlement's audit {unseen}");
+                }
+                AuditReport {
+                    hanging: report.hanging.iter().map(ToString::to_string).collect(),
+                    to_audit: report.open_items().iter().map(AuditItem::encode).collect(),
+                    is_partial: !report.unknown.is_empty(),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot see whether readers get what was committed");
+                let to_audit = items.iter().map(AuditItem::encode).collect();
+                AuditReport { hanging: Vec::new(), to_audit, is_partial: true }
+            }
+        }
     }
 
     fn transaction_timeout(&self) -> Result<Duration> {
@@ -61,22 +86,34 @@ impl Settler for KafkaSettler {
         settlement.restored = request.checkpoint;
         settlement.is_fallback = request.is_fallback;
         settlement.committables =
-            request.committables.iter().map(|bytes| decode(bytes)).collect::<Result<_>>()?;
+            request.committables.iter().map(|bytes| Committable::decode(bytes)).collect::<Result<_>>()?;
         settlement.scopes = request.generations.iter().map(scope).collect();
         settlement.policy = policy;
         #[cfg(feature = "ablation")]
         {
-            settlement.skip_settle = ablation::is_without(ablation::Step::Settle);
-            settlement.skip_start_times = ablation::is_without(ablation::Step::Quarantine);
+            settlement.skip_settle = Step::Settle.is_left_out();
+            settlement.skip_start_times = Step::Quarantine.is_left_out();
         }
         let report = self.client.ask(async |client| settle(client, settlement).await)?;
         report.verdict(policy)?;
         let transaction_timeout = self.transaction_timeout()?;
+        let audited = self.audit_items(&report.to_audit);
         Ok(SettleReport {
+            hanging: audited.hanging,
+            to_audit: audited.to_audit,
             transaction_timeout: Some(transaction_timeout),
             sweep_for: transaction_timeout.saturating_mul(2),
             ..summary(&report)
         })
+    }
+
+    fn audit(&mut self, request: &AuditRequest) -> Result<AuditReport> {
+        let items = request.to_audit.iter().filter_map(|bytes| AuditItem::decode(bytes));
+        let is_own = |item: &AuditItem| {
+            TransactionalIds::parse(&self.prefix, &request.uid, &item.transactional_id).is_some()
+        };
+        let items: Vec<_> = items.filter(is_own).collect();
+        Ok(self.audit_items(&items))
     }
 
     fn sweep(&mut self, request: &SweepRequest) -> Result<Vec<String>> {

@@ -101,6 +101,14 @@ impl Slots {
         self.open.is_some() || self.may_open()
     }
 
+    /// Returns `true` if every slot waits for a checkpoint to be completed.
+    pub(super) fn is_stuck(&self) -> bool {
+        let waits = |slot: &Slot| {
+            matches!(slot.state, SlotState::Pending(_) | SlotState::Committed | SlotState::Quarantined(_))
+        };
+        self.slots.len() == SLOTS_MAX && self.slots.iter().all(waits)
+    }
+
     /// Some slots are kept back while others are being committed. If all were used, all could be committed before the next
     /// barrier: none might be used again before a checkpoint after that barrier, and the barrier would wait behind records
     /// that wait for a slot.

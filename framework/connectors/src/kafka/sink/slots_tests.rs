@@ -244,6 +244,26 @@ impl World {
 }
 
 #[test]
+fn slots_are_stuck_when_only_a_completed_checkpoint_can_free_one() {
+    let mut slots = ready();
+    for id in 1..=SLOTS_MAX as u64 {
+        assert!(!slots.is_stuck());
+        let mut actions = Vec::new();
+        slots.open(&mut actions).unwrap();
+        slots.on_barrier(checkpoint(id));
+        for action in actions {
+            let Action::Start(slot) = action else { panic!("{action:?}") };
+            slots.on_started(slot);
+        }
+    }
+    assert!(slots.is_stuck());
+    complete(&mut slots, 1);
+    assert!(!slots.is_stuck(), "one is being committed");
+    committed(&mut slots, 0, true);
+    assert!(slots.is_stuck(), "it waits for the checkpoint after the next barrier");
+}
+
+#[test]
 fn random_walks_never_reuse_what_recovery_may_commit() {
     for seed in 0..400 {
         walk(seed, 400);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Clock, MonotonicTime, Result, SubtaskIndex, SystemClock};
+use flott_core::{Clock, Error, MonotonicTime, Result, SubtaskIndex, SystemClock};
 use rdkafka::{error::KafkaError, producer::Producer};
 
 use super::{committer::Event, lane::Lane, settings::SinkSettings, slots::SlotIndex};
@@ -66,6 +66,11 @@ impl Starter {
         self.shared.id(slot)
     }
 
+    /// After how long the broker aborts a transaction. Known at once when an instance was made.
+    pub(super) fn timeout(&self) -> Result<Duration> {
+        self.shared.timeout()
+    }
+
     /// Makes an instance and lets it take its id over; tells the writer by an event.
     pub(super) fn start(&self, slot: SlotIndex) {
         let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
@@ -110,17 +115,38 @@ impl Shared {
         let lane = Lane::new(&self.settings, &config)?;
         let started = SystemClock.now();
         loop {
-            let Err(error) = lane.client().init_transactions(INIT_TIMEOUT) else { return Ok(lane) };
+            let Err(error) = lane.client().init_transactions(INIT_TIMEOUT) else { break };
             let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
             if !is_retriable || self.is_over(started) {
                 return Err(failure(format!("cannot begin to use transactional id {id}"), &error));
             }
             lane.client().poll(Duration::from_millis(10));
         }
+        // From now on, requests of the producer succeed only while it has this identity.
+        let seen = self.ask_patiently(started, async |client| client.describe_transaction(&id).await)?;
+        let seen = seen.ok_or_else(|| {
+            Error::transient(format!("the coordinator of transactional id {id} does not know it"))
+        })?;
+        lane.set_identity(seen.producer());
+        Ok(lane)
     }
 
     fn is_over(&self, started: MonotonicTime) -> bool {
         SystemClock.now().since(started) > INIT_PATIENCE || self.running().is_cancelled
+    }
+
+    /// Asks until there is an answer, or nobody waits for it any more.
+    fn ask_patiently<T>(
+        &self,
+        started: MonotonicTime,
+        ask: impl AsyncFn(&KafkaClient) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match self.client.ask(async |client| ask(&client.with_patience(INIT_TIMEOUT)).await) {
+                Err(error) if error.kind().is_restartable() && !self.is_over(started) => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// The transaction timeout: as set, else the longest that the broker allows.
@@ -128,16 +154,8 @@ impl Shared {
         if let Some(timeout) = self.timeout.get() {
             return Ok(*timeout);
         }
-        let started = SystemClock.now();
-        let allowed = loop {
-            let ask = async |client: &KafkaClient| {
-                client.with_patience(INIT_TIMEOUT).transaction_timeout_max().await
-            };
-            match self.client.ask(ask) {
-                Err(error) if error.kind().is_restartable() && !self.is_over(started) => {}
-                allowed => break allowed?,
-            }
-        };
+        let ask = async |client: &KafkaClient| client.transaction_timeout_max().await;
+        let allowed = self.ask_patiently(SystemClock.now(), ask)?;
         Ok(*self.timeout.get_or_init(|| self.settings.effective_transaction_timeout(allowed)))
     }
 }

@@ -2,29 +2,40 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         mpsc::{RecvTimeoutError, sync_channel},
     },
     time::Duration,
 };
 
-use flott_core::{
-    CheckpointId, Error, ErrorKind, Generation, Result, ResultExt,
-    record::{decode_foreign, encode_foreign},
-};
+use flott_core::{CheckpointId, Error, ErrorKind, Generation, Result, ResultExt};
 
 use super::{flush::Flush, lane::Lane};
 use crate::kafka::{
     background,
     blocking::BlockingClient,
-    client::TransactionPhase,
+    client::{TransactionDescription, TransactionPhase},
     settlement::{Committable, Marker, MarkerOwner},
 };
 
-const FORMAT: u16 = 1;
 const MARKER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How soon it is noticed that the writer is gone.
 const ABANDONED_PAUSE: Duration = Duration::from_millis(50);
+
+/// The reason why the writer's task has to fail, once there is one: a pending transaction cannot be listed by any checkpoint
+/// any more. To decline one checkpoint after the other would not help.
+#[derive(Debug, Default)]
+pub(super) struct Doom(OnceLock<String>);
+
+impl Doom {
+    fn pronounce(&self, why: String) -> Error {
+        Error::transient(self.0.get_or_init(|| why).clone())
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.0.get().map_or(Ok(()), |why| Err(Error::transient(why.clone())))
+    }
+}
 
 pub(super) struct Transaction {
     pub(super) id: String,
@@ -35,6 +46,10 @@ pub(super) struct Transaction {
     pub(super) owner: MarkerOwner,
     pub(super) generation: Generation,
     pub(super) client: Arc<BlockingClient>,
+    /// It must not be listed when it has been open for longer.
+    pub(super) listed_within: Duration,
+    /// Tells the writer that its task must fail, and why.
+    pub(super) doom: Arc<Doom>,
     pub(super) sealed: Mutex<Option<Committable>>,
 }
 
@@ -43,6 +58,7 @@ impl Transaction {
     /// anybody can commit it. Gives the encoded [`Committable`]. Does all this once, for the first checkpoint that lists
     /// it; for another one it looks whether the transaction is still there to be committed. Blocks.
     pub(super) fn seal(self: &Arc<Self>) -> Result<Vec<u8>> {
+        self.check_age()?;
         self.flush.run()?;
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sealed.clone();
@@ -50,20 +66,41 @@ impl Transaction {
             Some(known) => transaction.confirm(&known).map(|()| known),
             None => transaction.mark(),
         })?;
-        Ok(encode(sealed.insert(committable)))
+        Ok(sealed.insert(committable).encode())
     }
 
     /// The checkpoint that listed it first may have failed after a long time. To list what has been aborted would be to
-    /// lose it; if the task fails instead, its records are written again.
+    /// lose it.
     fn confirm(&self, committable: &Committable) -> Result<()> {
-        let seen = self.client.ask(async |client| client.describe_transaction(&self.id).await)?;
-        if seen.is_some_and(|seen| committable.may_be_committed(&seen)) { Ok(()) } else { Err(self.gone()) }
+        match self.describe()? {
+            Some(seen) if committable.may_be_committed(&seen) => Ok(()),
+            _ => Err(self.gone()),
+        }
+    }
+
+    fn describe(&self) -> Result<Option<TransactionDescription>> {
+        self.client.ask(async |client| client.describe_transaction(&self.id).await)
+    }
+
+    /// An older transaction may be aborted before the checkpoint is stored and its output committed, even if the broker shows
+    /// it open: it looks for transactions that have timed out from time to time only.
+    pub(super) fn check_age(&self) -> Result<()> {
+        let age = self.lane.transaction_age();
+        if age <= self.listed_within {
+            return Ok(());
+        }
+        Err(self.doom.pronounce(format!(
+            "transaction {} of checkpoint {} has been open for {age:?}; a checkpoint may list it within {:?}, half of its \
+             timeout, so that it is committed before Kafka aborts it. Its records are written again. If checkpoints are \
+             that slow, raise the transaction timeout",
+            self.id, self.checkpoint, self.listed_within
+        )))
     }
 
     fn gone(&self) -> Error {
-        Error::transient(format!(
+        self.doom.pronounce(format!(
             "transaction {} of checkpoint {} is no longer open: it has timed out, or another producer has taken the id \
-             over; a longer transaction timeout or a shorter checkpoint interval may help",
+             over. Its records are written again",
             self.id, self.checkpoint
         ))
     }
@@ -90,20 +127,26 @@ impl Transaction {
         let marker =
             Marker { owner: self.owner.clone(), checkpoint: self.checkpoint, generation: self.generation };
         let offset = i64::try_from(self.checkpoint.0).or_error(ErrorKind::Internal, "checkpoint id")?;
-        self.lane.producer().send_marker(
+        let marked = self.lane.producer().send_marker(
             &self.id,
             &self.topic,
             (offset, &marker.encode()),
             MARKER_TIMEOUT,
-        )?;
-        self.committable()
+        );
+        let seen = self.open_and_ours(self.describe()?)?;
+        marked?;
+        self.committable(&seen)
     }
 
-    fn committable(&self) -> Result<Committable> {
-        let seen = self.client.ask(async |client| client.describe_transaction(&self.id).await)?;
-        let Some(seen) = seen.filter(|seen| seen.phase == TransactionPhase::Ongoing) else {
-            return Err(self.gone());
+    /// The id may have been taken over since the marker was written: then what is open under it is not to be committed.
+    fn open_and_ours(&self, seen: Option<TransactionDescription>) -> Result<TransactionDescription> {
+        let is_it = |seen: &TransactionDescription| {
+            seen.phase == TransactionPhase::Ongoing && self.lane.identity() == Some(seen.producer())
         };
+        seen.filter(is_it).ok_or_else(|| self.gone())
+    }
+
+    fn committable(&self, seen: &TransactionDescription) -> Result<Committable> {
         let records = self.lane.delivered();
         Ok(Committable {
             transactional_id: self.id.clone(),
@@ -119,45 +162,65 @@ impl Transaction {
     }
 }
 
-pub(super) fn encode(committable: &Committable) -> Vec<u8> {
-    let mut bytes = FORMAT.to_le_bytes().to_vec();
-    encode_foreign(committable, &mut bytes);
-    bytes
-}
-
-pub(super) fn decode(bytes: &[u8]) -> Result<Committable> {
-    let invalid = |why: &str| Error::new(ErrorKind::State, format!("committable of a Kafka sink: {why}"));
-    let (format, mut rest) = bytes.split_first_chunk::<2>().ok_or_else(|| invalid("it is cut short"))?;
-    if u16::from_le_bytes(*format) != FORMAT {
-        return Err(invalid("unknown format"));
-    }
-    let committable = decode_foreign(&mut rest).map_err(|error| invalid(&error.to_string()))?;
-    if rest.is_empty() { Ok(committable) } else { Err(invalid("it is too long")) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn committables_survive_and_damage_is_refused() {
-        let committable = Committable {
-            transactional_id: "p.s.g1.0.2".into(),
-            producer_id: 17,
-            producer_epoch: 3,
-            checkpoint_id: CheckpointId(9),
-            txn_start_ms: Some(5),
-            timeout_ms: 900_000,
-            cluster_id: None,
-            marker_topic: "out".into(),
-            records: Vec::new(),
-        };
-        let bytes = encode(&committable);
-        assert_eq!(decode(&bytes).unwrap(), committable);
-        for cut in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), ErrorKind::State);
+    use super::*;
+    use crate::kafka::{
+        client::ProducerIdentity,
+        sink::{outbox::Outbox, settings::SinkSettings},
+    };
+
+    const OURS: ProducerIdentity = ProducerIdentity { id: 7, epoch: 3 };
+
+    /// Of a producer that reaches no broker.
+    fn transaction() -> Transaction {
+        let settings = SinkSettings::new("127.0.0.1:1", "t");
+        let config = settings.transactional_config("p.a.g1.0.0", Duration::from_secs(60)).unwrap();
+        let lane = Arc::new(Lane::new(&settings, &config).unwrap());
+        lane.set_identity(OURS);
+        Transaction {
+            id: "p.a.g1.0.0".into(),
+            checkpoint: CheckpointId(5),
+            flush: Arc::new(Flush::new(Arc::clone(&lane), Outbox::default(), true, None)),
+            lane,
+            topic: "t".into(),
+            owner: MarkerOwner { job: "job".into(), run: "run".into() },
+            generation: Generation(1),
+            client: Arc::new(BlockingClient::new(&settings.properties).unwrap()),
+            listed_within: Duration::from_secs(30),
+            doom: Arc::default(),
+            sealed: Mutex::default(),
         }
-        let longer = [&bytes[..], &[0]].concat();
-        assert!(decode(&longer).is_err());
+    }
+
+    fn seen(phase: TransactionPhase, producer: ProducerIdentity) -> TransactionDescription {
+        TransactionDescription {
+            phase,
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            timeout_ms: 60_000,
+            start_ms: Some(1_000),
+            partitions: BTreeSet::new(),
+        }
+    }
+
+    /// A producer that takes the id over after the marker was written has another epoch or another id.
+    #[test]
+    fn what_another_producer_has_open_under_the_id_is_not_listed() {
+        use TransactionPhase::{CompleteAbort, Ongoing};
+        let ours = transaction();
+        assert_eq!(ours.open_and_ours(Some(seen(Ongoing, OURS))).unwrap().producer(), OURS);
+        ours.doom.check().unwrap();
+        let (next, other) = (ProducerIdentity { epoch: 4, ..OURS }, ProducerIdentity { id: 8, ..OURS });
+        for seen in
+            [Some(seen(Ongoing, next)), Some(seen(Ongoing, other)), Some(seen(CompleteAbort, OURS)), None]
+        {
+            let ours = transaction();
+            let error = ours.open_and_ours(seen).unwrap_err().to_string();
+            assert!(error.contains("transaction p.a.g1.0.0 of checkpoint 5 is no longer open"), "{error}");
+            assert!(ours.doom.check().is_err(), "its task fails");
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     BoundedAt, OffsetReset, StartOffsets,
     settings::SourceSettings,
     split::{BEGINNING, PartitionSplit},
+    topic_identity,
 };
 use crate::kafka::failure::{code_failure, failure};
 
@@ -31,6 +32,8 @@ pub(super) struct KafkaEnumerator {
     settings: SourceSettings,
     config: ClientConfig,
     consumer: Option<BaseConsumer>,
+    /// Id of the topic, once brokers have told it.
+    topic_id: Option<u128>,
 }
 
 /// First and last offsets by partition.
@@ -39,7 +42,7 @@ struct Bounds(BTreeMap<i32, (i64, i64)>);
 impl KafkaEnumerator {
     pub(super) fn new(settings: SourceSettings) -> Result<Self> {
         let config = settings.enumerator_config()?;
-        Ok(Self { settings, config, consumer: None })
+        Ok(Self { settings, config, consumer: None, topic_id: None })
     }
 
     fn what(&self) -> String {
@@ -77,6 +80,20 @@ impl KafkaEnumerator {
             // Also serves the client's events in the meantime.
             consumer.poll(UNKNOWN_TOPIC_PAUSE);
         }
+    }
+
+    /// Finds out when the topic becomes another one. Where our own client cannot be used, for example with Kerberos, nobody knows.
+    fn check_topic_id(&mut self) -> Result<()> {
+        match topic_identity::topic_id(&self.settings, REQUEST_TIMEOUT) {
+            Ok(found) => {
+                topic_identity::check(&self.settings.topic, self.topic_id, found)?;
+                self.topic_id = found.or(self.topic_id);
+            }
+            Err(error) => {
+                tracing::debug!(topic = %self.settings.topic, %error, "the topic's id is not known")
+            }
+        }
+        Ok(())
     }
 
     fn bounds(&mut self, partitions: &[i32]) -> Result<Bounds> {
@@ -190,7 +207,7 @@ impl KafkaEnumerator {
             // Until the job has read something, "from the beginning" survives that the beginning moves.
             let is_beginning = stop.is_none() && self.settings.start == StartOffsets::Earliest;
             let next = if is_beginning { BEGINNING } else { next };
-            Some(PartitionSplit { topic: topic.clone(), partition, next, stop })
+            Some(PartitionSplit { topic: topic.clone(), partition, next, stop, topic_id: self.topic_id })
         });
         Ok(splits.collect())
     }
@@ -219,6 +236,7 @@ impl KafkaEnumerator {
         }
         let topic = self.settings.topic.clone();
         let mut partitions = self.partitions()?;
+        self.check_topic_id()?;
         partitions.sort_unstable();
         partitions.retain(|&partition| !known.contains(&PartitionSplit::id(&topic, partition)));
         let splits = if partitions.is_empty() {
@@ -226,8 +244,11 @@ impl KafkaEnumerator {
         } else if is_first {
             self.first_splits(&partitions)?
         } else {
-            let split =
-                |partition| PartitionSplit { topic: topic.clone(), partition, next: BEGINNING, stop: None };
+            let topic_id = self.topic_id;
+            let split = |partition| {
+                let topic = topic.clone();
+                PartitionSplit { topic, partition, next: BEGINNING, stop: None, topic_id }
+            };
             partitions.into_iter().map(split).collect()
         };
         let is_complete = is_bounded || self.settings.discovery_interval.is_none();

@@ -7,9 +7,11 @@ mod decoder;
 mod enumerator;
 mod kafka_source;
 mod reader;
+mod refusals;
 mod settings;
 mod silence;
 mod split;
+mod topic_identity;
 
 pub use kafka_source::KafkaSource;
 pub use settings::{BoundedAt, OffsetReset, Poison, StartOffsets};

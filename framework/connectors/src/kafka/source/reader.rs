@@ -18,7 +18,8 @@ use rdkafka::{
 };
 
 use super::{
-    Poison, decoder::Decoder, settings::SourceSettings, silence::SilenceWatch, split::PartitionSplit,
+    Poison, decoder::Decoder, refusals::Refusals, settings::SourceSettings, silence::SilenceWatch,
+    split::PartitionSplit, topic_identity::IdentityCheck,
 };
 use crate::kafka::{
     failure::{code_failure, failure},
@@ -42,6 +43,9 @@ pub(super) struct KafkaReader<T> {
     events_served: MonotonicTime,
     snapshots: BTreeMap<CheckpointId, Vec<(i32, i64)>>,
     silence: SilenceWatch,
+    refusals: Refusals,
+    /// Nothing is read until it has passed.
+    identity: Option<IdentityCheck>,
 }
 
 /// What a message meets on its way in.
@@ -54,6 +58,10 @@ struct Intake<T> {
     by_partition: Vec<Option<usize>>,
     batches: Vec<Batch<T>>,
     touched: Vec<usize>,
+    /// Partitions whose end was reached.
+    at_end: Vec<i32>,
+    /// Partitions that a broker refuses.
+    refused: Vec<(i32, Error)>,
 }
 
 impl<T: Record> KafkaReader<T> {
@@ -74,6 +82,8 @@ impl<T: Record> KafkaReader<T> {
             by_partition: Vec::new(),
             batches: Vec::new(),
             touched: Vec::new(),
+            at_end: Vec::new(),
+            refused: Vec::new(),
         };
         Ok(Self {
             settings,
@@ -84,6 +94,8 @@ impl<T: Record> KafkaReader<T> {
             events_served: MonotonicTime::ZERO,
             snapshots: BTreeMap::new(),
             silence: SilenceWatch::default(),
+            refusals: Refusals::default(),
+            identity: None,
         })
     }
 
@@ -107,15 +119,36 @@ impl<T: Record> KafkaReader<T> {
         match self.consumer.client().poll(Duration::ZERO) {
             Some(Err(error)) => {
                 let failure = failure(format!("Kafka topic {}", self.settings.topic), &error);
-                // The client reconnects by itself; what only a person can mend ends the job.
-                if failure.kind() == ErrorKind::Settings {
-                    return Err(failure);
-                }
                 trouble::report(&self.settings.topic, &error, &failure.to_string());
-                Ok(())
+                // The group is for monitoring only: nothing that happens to it may fail the job.
+                let is_of_group =
+                    error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+                match failure.kind() {
+                    _ if is_of_group => Ok(()),
+                    ErrorKind::Refused => self.refusals.on_client_refused(now, failure),
+                    ErrorKind::Settings => Err(failure),
+                    // The client reconnects by itself.
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes note of who has given something and who was refused.
+    fn note_refusals(&mut self, now: MonotonicTime) -> Result<()> {
+        let intake = &mut self.intake;
+        for &index in &intake.touched {
+            self.refusals.on_heard(intake.splits[index].partition);
+        }
+        for partition in intake.at_end.drain(..) {
+            self.refusals.on_heard(partition);
+        }
+        for (partition, refusal) in intake.refused.drain(..) {
+            tracing::warn!(partition, error = %refusal, "Kafka refuses a partition; the client goes on trying");
+            self.refusals.on_partition_refused(now, partition, refusal)?;
+        }
+        self.refusals.check(now)
     }
 }
 
@@ -131,6 +164,9 @@ impl<T: Record> SourceReader for KafkaReader<T> {
                     split.topic, self.settings.topic
                 );
                 return Err(Error::new(ErrorKind::State, text));
+            }
+            if let Some(expected) = split.topic_id.filter(|_| !split.is_ended() && self.identity.is_none()) {
+                self.identity = Some(IdentityCheck::new(&self.settings, expected));
             }
             if !split.is_ended() {
                 self.consumer.start(split.partition, split.next)?;
@@ -151,8 +187,17 @@ impl<T: Record> SourceReader for KafkaReader<T> {
         if self.reported.iter().all(|&is_reported| is_reported) {
             return Ok(if self.has_all_splits { SourceStatus::End } else { SourceStatus::Idle });
         }
+        // The client fetches meanwhile.
+        if let Some(identity) = &self.identity {
+            if !identity.is_passed(&self.settings.topic)? {
+                return Ok(SourceStatus::Preparing);
+            }
+            self.identity = None;
+        }
         let intake = &mut self.intake;
         let count = self.consumer.consume(BATCH_RECORDS_MAX, |consumed| intake.take(consumed))?;
+        self.note_refusals(time.now)?;
+        let intake = &mut self.intake;
         for index in intake.touched.drain(..) {
             let batch = &mut intake.batches[index];
             out.batch(index, batch)?;
@@ -167,6 +212,11 @@ impl<T: Record> SourceReader for KafkaReader<T> {
         let positions = unended.map(|split| (split.partition, split.next));
         self.silence.on_nothing(time.now, &self.settings, positions)?;
         Ok(SourceStatus::Idle)
+    }
+
+    fn position(&self, split: usize) -> Option<String> {
+        let split = self.intake.splits.get(split)?;
+        Some(format!("topic {}, partition {}, before offset {}", split.topic, split.partition, split.next))
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>> {
@@ -218,13 +268,20 @@ impl<T: Record> Intake<T> {
         match consumed {
             Consumed::Message(message) => self.take_message(&message),
             Consumed::EndOfPartition { partition, offset } => {
+                self.at_end.push(partition);
                 // Where the next offset was missing, the client may have gone back.
                 if let Some(index) = self.index(partition).filter(|&index| !self.splits[index].is_ended()) {
                     self.splits[index].next = offset;
                 }
                 Ok(())
             }
-            Consumed::Failed { partition, code, text } => self.fail(partition, code, &text),
+            Consumed::Failed { partition, code, text } => match self.fail(partition, code, &text) {
+                Err(refusal) if refusal.kind() == ErrorKind::Refused => {
+                    self.refused.push((partition, refusal));
+                    Ok(())
+                }
+                failed => failed,
+            },
         }
     }
 
@@ -292,9 +349,11 @@ mod tests {
             by_partition: Vec::new(),
             batches: Vec::new(),
             touched: Vec::new(),
+            at_end: Vec::new(),
+            refused: Vec::new(),
         };
         for (partition, next) in [(0, 7), (1, 6)] {
-            intake.add(PartitionSplit { topic: "t".into(), partition, next, stop: Some(7) });
+            intake.add(PartitionSplit { topic: "t".into(), partition, next, stop: Some(7), topic_id: None });
         }
         let truncated = |partition| Consumed::Failed {
             partition,

@@ -102,7 +102,7 @@ fn ask(settings: SourceSettings, positions: BTreeMap<i32, i64>) -> Receiver<Opti
 }
 
 fn is_behind(settings: &SourceSettings, positions: &BTreeMap<i32, i64>) -> Result<bool> {
-    let client = BlockingClient::new(settings.properties.given())?.with_patience(ASK_PATIENCE);
+    let client = BlockingClient::new(&settings.properties)?.with_patience(ASK_PATIENCE);
     let partitions: BTreeSet<_> =
         positions.keys().map(|&partition| (settings.topic.clone(), partition)).collect();
     let ends = client.ask(async |client| client.end_offsets(&partitions).await)?;
