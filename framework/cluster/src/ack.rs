@@ -1,6 +1,6 @@
 //! What a task acknowledges a checkpoint with.
 
-use flott_core::OperatorUid;
+use flott_core::{OperatorUid, operator::Counters};
 use flott_state::storage::KeyedFile;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub(crate) struct OperatorAck {
     /// The task's snapshot file, if it has keyed state of this operator.
     pub(crate) file: Option<KeyedFile>,
     pub(crate) lists: Vec<ListAck>,
+    /// Its counts in this attempt, up to the barrier.
+    pub(crate) counters: Counters,
 }
 
 /// A list state, as a whole.

@@ -26,12 +26,12 @@ pub struct JobLaunch {
     pub terminate: Termination,
 }
 
+// Parameters may be passwords.
 impl fmt::Debug for JobLaunch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobLaunch")
             .field("job_name", &self.job_name)
             .field("build_id", &self.build_id)
-            .field("parameters", &self.parameters)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
@@ -55,11 +55,12 @@ pub enum OutcomeStatus {
 pub struct JobOutcome {
     /// How it ended.
     pub status: OutcomeStatus,
-    /// Why, if not as wished. Its kind gives the exit code.
+    /// The reason, if it did not end as wished. Its kind gives the exit code. A job that finished has none; its exit code is that
+    /// of [`ErrorKind::OutputLost`](flott_core::ErrorKind::OutputLost) while the summary lists hanging output.
     pub error: Option<Error>,
     /// Which signal suspended it.
     pub signal: Option<StopSignal>,
-    /// What it has done.
+    /// Its totals. The default when it did not begin.
     pub summary: JobSummary,
     /// The job had ended before this process started; nothing was run. How it ended is in `status`.
     pub already_finished: bool,

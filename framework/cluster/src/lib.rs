@@ -7,21 +7,23 @@
 #![forbid(unsafe_code)]
 
 mod ack;
+mod candidate;
 mod jobmanager;
 mod launch;
 mod progress;
 mod roles;
 mod rpc;
+mod security;
 mod settings;
 mod store;
 mod taskmanager;
 mod termination;
 
 pub use flott_control::job::JobStatus;
+pub use flott_core::operator::Counters;
 pub use launch::{BuildProgram, JobLaunch, JobOutcome, OutcomeStatus, StopSignal, TaskManagerOutcome};
 pub use progress::{
-    CheckpointProgress, Counters, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener,
-    Silent,
+    Bytes, CheckpointProgress, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener, Silent,
 };
 pub use roles::{run_jobmanager, run_local, run_taskmanager};
 pub use settings::{ClusterSettings, JOBMANAGER_PORT};

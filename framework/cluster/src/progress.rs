@@ -1,10 +1,9 @@
 //! What the façade shows while a job runs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use flott_control::job::JobStatus;
-use flott_core::{CheckpointId, EventTime, OperatorUid};
-use serde::{Deserialize, Serialize};
+use flott_core::{CheckpointId, EventTime, OperatorUid, operator::Counters};
 
 /// Is told how the job gets on. Called from the control runtime; must not block for long.
 pub trait ProgressListener: Send + Sync {
@@ -65,7 +64,8 @@ pub struct JobProgress {
 pub struct OperatorProgress {
     /// Its name.
     pub uid: OperatorUid,
-    /// What it has counted under this JobManager, over all attempts: records that were read again count again.
+    /// Its counts under this JobManager. A restart goes back to the numbers of the checkpoint that it restores:
+    /// records that are read again count once.
     pub counters: Counters,
     /// Records received per second, lately.
     pub rate_in: f64,
@@ -86,29 +86,28 @@ pub struct CheckpointProgress {
     pub bytes: u64,
 }
 
-/// Records of one operator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Received; for a source, read.
-    pub records_in: u64,
-    /// Emitted.
-    pub records_out: u64,
-    /// Dropped by policy.
-    pub records_dropped: u64,
-}
+/// A number of bytes for people: `12 B`, `47.3 KiB`, `1.2 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
 
-impl std::ops::AddAssign for Counters {
-    fn add_assign(&mut self, other: Self) {
-        self.records_in += other.records_in;
-        self.records_out += other.records_out;
-        self.records_dropped += other.records_dropped;
+impl fmt::Display for Bytes {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let exponent = (self.0.ilog2() / 10).min(UNITS.len() as u32);
+        let value = self.0 as f64 / f64::from(2_u32.pow(10)).powi(exponent.cast_signed());
+        write!(f, "{value:.1} {}", UNITS[exponent as usize - 1])
     }
 }
 
 /// What a job has done in all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobSummary {
-    /// Records by operator.
+    /// Records by operator since this JobManager started, up to the newest completed checkpoint: every record counts
+    /// once, also when a restart has read it again. Without a checkpoint: of the last attempt.
     pub operators: BTreeMap<OperatorUid, Counters>,
     /// Completed checkpoints.
     pub checkpoints: u64,
@@ -120,4 +119,18 @@ pub struct JobSummary {
     pub lost_output: Vec<String>,
     /// Records that readers of the output will miss, accepted by settings.
     pub lost_records: u64,
+    /// One line per committed transaction that a partition's readers do not get.
+    pub hanging_output: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        let shown = [0, 12, 1023, 1024, 2048, 48_500, 5 << 20, 3 << 30].map(|bytes| Bytes(bytes).to_string());
+        assert_eq!(shown, ["0 B", "12 B", "1023 B", "1.0 KiB", "2.0 KiB", "47.4 KiB", "5.0 MiB", "3.0 GiB"]);
+        assert_eq!(Bytes(u64::MAX).to_string(), "16777216.0 TiB");
+    }
 }

@@ -1,17 +1,17 @@
 //! The roles that a process can have.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result, ResultExt, random, sink::DeliveryGuarantee};
+use flott_core::{Error, ErrorKind, Result, ResultExt, SystemClock, random, sink::DeliveryGuarantee};
 use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
-use flott_runtime::program::JobProgram;
+use flott_runtime::{exchange::ByteStream, program::JobProgram};
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Runtime},
     time::timeout,
 };
@@ -20,7 +20,7 @@ use crate::{
     jobmanager::{self, Entrance, JobManager},
     launch::{JobLaunch, JobOutcome, TaskManagerOutcome},
     progress::{JobEvent, ProgressListener},
-    rpc::connection::Stream,
+    security::Security,
     settings::ClusterSettings,
     taskmanager::{Member, Membership, serve_pipe},
     termination::Termination,
@@ -55,24 +55,29 @@ pub fn run_jobmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) ->
                 "a JobManager needs a checkpoint directory: `--checkpoint-dir file:///var/lib/flott/my-job`",
             ));
         }
+        let security = Security::open(&launch.settings)?;
         let outcome = runtime.block_on(async {
             let (program, plan) = build(&launch).await?;
             let address = launch.settings.jobmanager_listen();
             let context =
                 format!("cannot listen on {address} for TaskManagers; choose another with `--listen`");
-            let listener = TcpListener::bind(&address).await.or_error(ErrorKind::Settings, &context)?;
+            let listener = security.listen(&address, &context).await?;
             let address = listener.local_addr().or_error(ErrorKind::Settings, &context)?;
+            if let Some(event) = security_event(&security, address) {
+                progress.on_event(&event);
+            }
             let text = format!("JobManager of {:?} listens on {address}", launch.job_name);
             progress.on_event(&JobEvent { is_warning: false, is_routine: false, text });
-            let stop = launch.terminate.listen()?;
+            let stop = launch.terminate.listen(Arc::new(SystemClock))?;
             let jobmanager = JobManager {
                 job_name: launch.job_name,
                 build_id: launch.build_id,
+                address: address.to_string(),
                 parameters: launch.parameters,
                 settings: launch.settings,
                 progress,
             };
-            jobmanager.run(program, plan, Entrance::Listener(listener), stop).await
+            jobmanager.run(program, plan, Entrance::Listener(listener, security), stop).await
         });
         runtime.shutdown_background();
         outcome
@@ -89,13 +94,20 @@ pub fn run_taskmanager(launch: JobLaunch, progress: Arc<dyn ProgressListener>) -
             let message = "a TaskManager needs to know whom to join: `--jobmanager HOST:PORT`";
             return Err(Error::new(ErrorKind::Settings, message));
         }
+        let security = Security::open(&launch.settings)?;
         let (control, network) = (runtime("control", CONTROL_THREADS)?, runtime("exchange", 1)?);
-        let text = format!("TaskManager: joins {}", launch.settings.jobmanager);
+        let text = match security.description() {
+            Some(description) => {
+                format!("TaskManager: joins {} over {description}", launch.settings.jobmanager)
+            }
+            None => format!("TaskManager: joins {}", launch.settings.jobmanager),
+        };
         progress.on_event(&JobEvent { is_warning: false, is_routine: false, text });
         let network_handle = network.handle().clone();
         let outcome = control.block_on(async {
-            let stop = launch.terminate.listen()?;
-            let member = Member::new(launch.build_id, launch.settings, launch.build_program, network_handle);
+            let stop = launch.terminate.listen(Arc::new(SystemClock))?;
+            let member =
+                Member::new(launch.build_id, launch.settings, security, launch.build_program, network_handle);
             Ok(Membership::new(Arc::new(member), progress).run(stop).await)
         });
         control.shutdown_background();
@@ -120,20 +132,27 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
         let member = Member::new(
             launch.build_id.clone(),
             launch.settings.clone(),
+            Security::none(),
             Arc::clone(&launch.build_program),
             network_handle,
         );
         let (_never, unasked) = Termination::by_hand();
-        let mut tasks = tokio::spawn(serve_pipe(Arc::new(member), Box::new(theirs), unasked.listen()?));
-        let stop = launch.terminate.listen()?;
+        let mut tasks = tokio::spawn(serve_pipe(
+            Arc::new(member),
+            Box::new(theirs),
+            unasked.listen(Arc::new(SystemClock))?,
+        ));
+        let stop = launch.terminate.listen(Arc::new(SystemClock))?;
         let jobmanager = JobManager {
             job_name: launch.job_name,
             build_id: launch.build_id,
+            address: String::new(),
             parameters: launch.parameters,
             settings: launch.settings,
             progress,
         };
-        let running = jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn Stream>), stop);
+        let running =
+            jobmanager.run(program, plan, Entrance::Pipe(Box::new(ours) as Box<dyn ByteStream>), stop);
         let mut running = pin!(running);
         let (outcome, ended) = tokio::select! {
             outcome = &mut running => (Some(outcome?), timeout(FAREWELL_TIMEOUT, tasks).await.ok()),
@@ -146,6 +165,18 @@ fn local(mut launch: JobLaunch, progress: Arc<dyn ProgressListener>) -> Result<J
     network.shutdown_background();
     drop(temporary);
     outcome
+}
+
+/// The warning or note about a port, if there is one to give.
+fn security_event(security: &Security, address: SocketAddr) -> Option<JobEvent> {
+    if let Some(description) = security.description() {
+        let text = format!("TaskManagers connect over {description}");
+        return Some(JobEvent { is_warning: false, is_routine: false, text });
+    }
+    let text = format!(
+        "insecure: whoever reaches {address} can read the job's parameters, passwords included, and run as a TaskManager"
+    );
+    security.is_exposed(address).then_some(JobEvent { is_warning: true, is_routine: false, text })
 }
 
 /// How a local run ended. Its TaskManager knows best why it could not go on.

@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 /// The JobManager's port, unless `listen` says otherwise.
 pub const JOBMANAGER_PORT: u16 = 6123;
 
-/// Settings of the engine. A JobManager sends its own to every TaskManager, which keeps only `listen`, `jobmanager` and
-/// `slots` of its own, and until it has found a JobManager `jobmanager_timeout`. Durations are written like `1s`, `500ms`, `10m`.
+/// Most slots that a TaskManager may offer.
+pub(crate) const SLOTS_MAX: u32 = 4096;
+
+/// Settings of the engine. A JobManager sends its own to every TaskManager, which keeps only `listen`, `jobmanager`,
+/// `slots` and what secures its connections of its own, and until it has found a JobManager `jobmanager_timeout`. Durations are written like `1s`, `500ms`, `10m`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterSettings {
@@ -21,6 +24,20 @@ pub struct ClusterSettings {
     pub listen: String,
     /// `HOST:PORT` of the JobManager that a TaskManager joins.
     pub jobmanager: String,
+    /// A file with the secret that all processes of the job share: connections are encrypted, and both ends prove that they
+    /// know it. Each line is a secret of at least 32 bytes: the first is this process's own, the others are accepted as
+    /// well, so that it can be changed without a gap. Read again when it changes.
+    pub secret_file: String,
+    /// Instead of a secret: the certificate chain of this process (PEM). The certificates of all processes of the job bear
+    /// one DNS name in common. Read again when it changes, as the other two.
+    pub tls_cert: String,
+    /// The private key of `tls_cert` (PEM).
+    pub tls_key: String,
+    /// The authorities (PEM) that sign certificates of processes of the job.
+    pub tls_ca: String,
+    /// Listen also on addresses that others can reach, without a secret or certificates. Whoever connects can read the
+    /// job's parameters, passwords included, and run as a TaskManager.
+    pub insecure: bool,
     /// Slots that a TaskManager offers. A local run has as many as the job needs.
     pub slots: u32,
     /// Parallelism of operators that do not name their own.
@@ -35,7 +52,8 @@ pub struct ClusterSettings {
     /// At least so long between the end of one checkpoint and the start of the next.
     #[serde(with = "duration")]
     pub checkpoint_min_pause: Duration,
-    /// A checkpoint that takes longer has failed. The transactions of a sink may leave it less time.
+    /// A checkpoint that takes longer has failed, storing included. The transactions of a sink leave it less time: about a
+    /// quarter of their timeout.
     #[serde(with = "duration")]
     pub checkpoint_timeout: Duration,
     /// So many checkpoints in a row may fail; one more restarts the job.
@@ -62,14 +80,22 @@ pub struct ClusterSettings {
     /// After so long without a failure, delays start from the beginning.
     #[serde(with = "duration")]
     pub restart_healthy_after: Duration,
-    /// So many restarts in a row, then the job fails. Zero: no limit.
+    /// Number of restarts in a row after which the job fails. Zero: no limit.
     pub restart_attempts: u32,
+    /// Number of failures with the same message and without a completed checkpoint in between after which the job
+    /// fails: a record that the job's code cannot process fails it after every restart. Zero: no limit.
+    pub same_failure_attempts: u32,
     /// A job that lacks slots for so long fails. `0s`: it waits for ever.
     #[serde(with = "duration")]
     pub slot_timeout: Duration,
     /// A new job that cannot be brought to run for so long fails. `0s`: it is tried for ever.
     #[serde(with = "duration")]
     pub start_timeout: Duration,
+    /// A job that has completed a checkpoint and is refused by an external system for so long (login, certificate, permission,
+    /// missing topic) fails. `0s`: it is tried for ever. A job without any checkpoint fails at the third
+    /// refusal in a row.
+    #[serde(with = "duration")]
+    pub refusal_timeout: Duration,
     /// User code that does not stop for so long ends its TaskManager.
     #[serde(with = "duration")]
     pub cancel_timeout: Duration,
@@ -89,6 +115,11 @@ impl Default for ClusterSettings {
         Self {
             listen: String::new(),
             jobmanager: String::new(),
+            secret_file: String::new(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            tls_ca: String::new(),
+            insecure: false,
             slots: 1,
             parallelism: 1,
             checkpoint_dir: String::new(),
@@ -105,8 +136,10 @@ impl Default for ClusterSettings {
             restart_backoff: 1.5,
             restart_healthy_after: Duration::from_secs(60),
             restart_attempts: 0,
+            same_failure_attempts: 3,
             slot_timeout: Duration::from_secs(300),
             start_timeout: Duration::from_secs(60),
+            refusal_timeout: Duration::from_secs(600),
             cancel_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(30),
             accept_lost_output: false,
@@ -125,6 +158,12 @@ impl ClusterSettings {
         let refuse = |message: &str| Err(Error::new(ErrorKind::Settings, message));
         if self.slots == 0 || self.parallelism == 0 {
             return refuse("`slots` and `parallelism` must be at least 1");
+        }
+        if self.slots > SLOTS_MAX {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                format!("`slots` is {}; a TaskManager offers at most {SLOTS_MAX}", self.slots),
+            ));
         }
         if self.checkpoint_interval.is_zero() || self.heartbeat_interval.is_zero() {
             return refuse("`checkpoint_interval` and `heartbeat_interval` must be longer than 0s");
@@ -159,6 +198,7 @@ impl ClusterSettings {
                 backoff_multiplier: self.restart_backoff,
                 healthy_after: self.restart_healthy_after,
                 attempts_max: (self.restart_attempts > 0).then_some(self.restart_attempts),
+                same_failures_max: (self.same_failure_attempts > 0).then_some(self.same_failure_attempts),
                 ..RestartSettings::default()
             },
             liveness: LivenessSettings {
@@ -168,6 +208,7 @@ impl ClusterSettings {
             slot_timeout: unless_zero(self.slot_timeout),
             initial_slot_timeout: unless_zero(self.slot_timeout),
             start_timeout: unless_zero(self.start_timeout),
+            refusal_timeout: unless_zero(self.refusal_timeout),
             // The TaskManager gives up first and says why.
             cancel_timeout: self.cancel_timeout + Duration::from_secs(5),
             stop_timeout: self.stop_timeout,
@@ -180,6 +221,11 @@ impl ClusterSettings {
         self.listen.clone_from(&own.listen);
         self.jobmanager.clone_from(&own.jobmanager);
         self.slots = own.slots;
+        self.secret_file.clone_from(&own.secret_file);
+        self.tls_cert.clone_from(&own.tls_cert);
+        self.tls_key.clone_from(&own.tls_key);
+        self.tls_ca.clone_from(&own.tls_ca);
+        self.insecure = own.insecure;
         self
     }
 
@@ -190,19 +236,60 @@ impl ClusterSettings {
 
 /// Durations as people write them.
 mod duration {
-    use std::time::Duration;
+    use std::{fmt, time::Duration};
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{
+        Deserializer, Serializer,
+        de::{Error, Visitor},
+    };
 
     pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(*duration))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| {
-            D::Error::custom(format!("{text:?} is no duration such as 500ms, 1s or 10m: {error}"))
-        })
+        deserializer.deserialize_any(Text)
+    }
+
+    /// Takes text. A number is refused with what to write in its place.
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration such as \"500ms\", \"1s\" or \"10m\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            match text.trim().parse::<f64>() {
+                // Humantime takes a bare 0.
+                Ok(number) if number != 0.0 => Err(without_unit(text.trim())),
+                _ => humantime::parse_duration(text).map_err(|error| {
+                    E::custom(format!(
+                        "{text:?} is no duration such as \"500ms\", \"1s\" or \"10m\": {error}"
+                    ))
+                }),
+            }
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
+            Err(without_unit(number))
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
+            Err(without_unit(number))
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<Duration, E> {
+            Err(without_unit(number))
+        }
+    }
+
+    fn without_unit<E: Error>(number: impl fmt::Display) -> E {
+        E::custom(format!(
+            "{number} has no unit: write \"{number}s\" for seconds or \"{number}ms\" for milliseconds"
+        ))
     }
 }
 
@@ -220,7 +307,13 @@ mod tests {
         let error = serde_json::from_str::<ClusterSettings>("{\"slotz\":1}").unwrap_err().to_string();
         assert!(error.contains("unknown field `slotz`"), "{error}");
         let error = serde_json::from_str::<ClusterSettings>("{\"slot_timeout\":\"soon\"}").unwrap_err();
-        assert!(error.to_string().contains("such as 500ms"), "{error}");
+        assert!(error.to_string().contains("such as \"500ms\""), "{error}");
+        for number in ["2", "2.5", "\"2\""] {
+            let text = format!("{{\"slot_timeout\":{number}}}");
+            let error = serde_json::from_str::<ClusterSettings>(&text).unwrap_err().to_string();
+            let number = number.trim_matches('"');
+            assert!(error.contains(&format!("write \"{number}s\" for seconds or \"{number}ms\"")), "{error}");
+        }
     }
 
     #[test]

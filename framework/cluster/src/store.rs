@@ -1,26 +1,25 @@
 //! The job's checkpoint directory as the JobManager writes it: one change of the journal at a time.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, OnceLock},
-    time::Duration,
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use flott_control::{checkpoint::StoreFailure, job::History};
 use flott_core::{
-    CheckpointId, Error, ErrorKind, Generation, KeyGroupRange, OperatorUid, Result, source::Split,
+    CheckpointId, Clock, ClockReading, Error, ErrorKind, Generation, KeyGroupRange, MonotonicTime,
+    OperatorUid, Result, source::Split,
 };
-use flott_state::storage::{AppendError, CheckpointStorage, JobRecord, Journal, Manifest, TerminalRecord};
-use tokio::{sync::Mutex, time::sleep};
+use flott_state::storage::{
+    AppendError, CheckpointStorage, JobRecord, Journal, Manifest, Reign, TerminalRecord,
+};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 /// Key groups that are read at a time when files are looked through.
 const GROUPS_AT_A_TIME: u32 = 64;
-
-/// Times that a change is appended before it counts as unknown whether the journal has it.
-const APPENDS_MAX: u32 = 10;
-
-/// Pause before a change is appended again.
-const APPEND_DELAY: Duration = Duration::from_millis(500);
 
 /// Why something was not written.
 #[derive(Debug)]
@@ -52,70 +51,33 @@ impl From<StoreError> for StoreFailure {
 pub(crate) struct CheckpointStore {
     storage: CheckpointStorage,
     journal: Arc<Mutex<Journal>>,
+    newest: Arc<AtomicU64>,
     doubt: Arc<OnceLock<String>>,
-}
-
-/// What the checkpoint directory says of the job.
-pub(crate) enum Opened {
-    /// The job has ended; nothing was changed.
-    Ended(TerminalRecord),
-    /// This JobManager leads.
-    Leading { store: CheckpointStore, record: Box<JobRecord> },
+    successor: Arc<OnceLock<Reign>>,
 }
 
 impl CheckpointStore {
-    /// Takes over the directory at `url`. `new_run` names a run that begins from nothing.
-    ///
-    /// # Errors
-    /// When it cannot be used, is damaged, or belongs to another job.
-    pub(crate) async fn open(
-        url: &str,
-        job_name: &str,
-        is_again_wanted: bool,
-        new_run: String,
-    ) -> Result<Opened> {
-        let storage = CheckpointStorage::open(url).await?;
-        let found = Journal::read(&storage).await?;
-        let owner = found.as_ref().map_or("", |record| record.job_name.as_str());
-        if !owner.is_empty() && owner != job_name {
-            return Err(Error::new(
-                ErrorKind::Settings,
-                format!(
-                    "checkpoint_dir {url:?} belongs to job {owner:?}, not to {job_name:?}; one directory is one job: \
-                     choose another"
-                ),
-            ));
-        }
-        let terminal = found.and_then(|record| record.terminal);
-        if let Some(terminal) = terminal.filter(|_| !is_again_wanted) {
-            return Ok(Opened::Ended(terminal));
-        }
-        let journal = Journal::lead(storage.clone(), |record| {
-            if is_again_wanted && record.terminal.is_some() {
-                // What may be open in external systems stays known, and ids go on: nothing of the old run is mistaken
-                // for the new one's.
-                record.checkpoints.clear();
-                record.initial_splits.clear();
-                record.terminal = None;
-                record.is_repeat = true;
-                record.run.clear();
-            }
-            if record.run.is_empty() {
-                record.run = new_run;
-            }
-            record.job_name = job_name.to_owned();
-        });
-        let journal = journal.await?;
-        let record = Box::new(journal.record().clone());
-        let kept: BTreeSet<&str> = record.checkpoints.iter().map(|entry| entry.directory.as_str()).collect();
-        storage.discard_leftovers(&kept).await?;
-        let store = Self { storage, journal: Arc::new(Mutex::new(journal)), doubt: Arc::default() };
-        Ok(Opened::Leading { store, record })
+    /// The directory of a job that this JobManager leads.
+    pub(crate) fn new(storage: CheckpointStorage, journal: Journal) -> Self {
+        let newest = Arc::new(AtomicU64::new(journal.newest()));
+        let journal = Arc::new(Mutex::new(journal));
+        Self { storage, journal, newest, doubt: Arc::default(), successor: Arc::default() }
+    }
+
+    /// Number of the newest journal entry, wherever it is shared.
+    pub(crate) fn newest_entry(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.newest)
     }
 
     /// Makes sure that no other JobManager has taken over.
     pub(crate) async fn confirm_lead(&self) -> Result<(), StoreError> {
         self.journal.lock().await.confirm_lead().await.map_err(|error| self.refused(error))
+    }
+
+    /// As [`Self::confirm_lead`], but nothing while the journal is written: the writer learns the same.
+    pub(crate) async fn look_for_successor(&self) -> Result<(), StoreError> {
+        let Ok(journal) = self.journal.try_lock() else { return Ok(()) };
+        journal.confirm_lead().await.map_err(|error| self.refused(error))
     }
 
     /// Where it is on this machine, for people.
@@ -149,13 +111,42 @@ impl CheckpointStore {
         self.change(|record| drop(record.initial_splits.insert(uid, splits))).await
     }
 
-    /// Writes the manifest, and then makes the checkpoint count.
-    pub(crate) async fn store(&self, manifest: Manifest) -> Result<(), StoreError> {
-        let entry = self.storage.write_manifest(&manifest).await?;
-        self.change(|record| {
+    /// Writes the manifest, and then makes the checkpoint count. Not when `append_before` has passed by then: what it lists
+    /// could be aborted before it is committed. An append that was begun takes as long as it takes.
+    pub(crate) async fn store(
+        &self,
+        manifest: Manifest,
+        append_before: MonotonicTime,
+        clock: &dyn Clock,
+    ) -> Result<(), StoreError> {
+        let too_slow = || {
+            let text = format!("the checkpoint directory {} did not answer in time", self.place());
+            StoreError::Failed(Error::transient(text))
+        };
+        let (begun, left) = (ClockReading::now(clock), append_before.since(clock.now()));
+        let writing = async {
+            let entry = self.storage.write_manifest(&manifest).await?;
+            Ok::<_, Error>((entry, Arc::clone(&self.journal).lock_owned().await))
+        };
+        let written = timeout(left, writing).await;
+        let (entry, journal) = written.map_err(|_| too_slow())??;
+        if begun.age(ClockReading::now(clock)) >= left {
+            return Err(too_slow());
+        }
+        self.change_locked(journal, |record| {
             record.last_checkpoint = record.last_checkpoint.max(entry.checkpoint);
             record.is_repeat = false;
             record.checkpoints.push(entry);
+        })
+        .await
+    }
+
+    /// Takes a checkpoint out of the journal that was stored too late; its files stay. `is_repeat`: whether the run had no
+    /// checkpoint before and repeats another one.
+    pub(crate) async fn withdraw(&self, checkpoint: CheckpointId, is_repeat: bool) -> Result<(), StoreError> {
+        self.change(|record| {
+            record.is_repeat = is_repeat;
+            record.checkpoints.retain(|entry| entry.checkpoint != checkpoint);
         })
         .await
     }
@@ -220,19 +211,38 @@ impl CheckpointStore {
     }
 
     async fn change(&self, change: impl FnOnce(&mut JobRecord)) -> Result<(), StoreError> {
-        let mut journal = Arc::clone(&self.journal).lock_owned().await;
+        let journal = Arc::clone(&self.journal).lock_owned().await;
+        self.change_locked(journal, change).await
+    }
+
+    async fn change_locked(
+        &self,
+        mut journal: OwnedMutexGuard<Journal>,
+        change: impl FnOnce(&mut JobRecord),
+    ) -> Result<(), StoreError> {
         let mut record = journal.record().clone();
         change(&mut record);
         // An append goes on when nobody waits for it any more: broken off, it could leave an entry that this journal
         // knows nothing of, and that looks like another leader's.
-        let appended = tokio::spawn(async move { append(&mut journal, record).await }).await;
+        let newest = Arc::clone(&self.newest);
+        let appending = async move {
+            journal.append_until_clear(record).await?;
+            newest.store(journal.newest(), Ordering::Relaxed);
+            Ok(())
+        };
+        let appended = tokio::spawn(appending).await;
         let lost = |error| AppendError::Unclear(Error::internal(format!("its writer is gone: {error}")));
         appended.unwrap_or_else(|error| Err(lost(error))).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: AppendError) -> StoreError {
         match error {
-            AppendError::Conflict => StoreError::Conflict,
+            AppendError::Conflict(reign) => {
+                if let Some(reign) = reign {
+                    let _ = self.successor.set(*reign);
+                }
+                StoreError::Conflict
+            }
             AppendError::Failed(error) => StoreError::Failed(error),
             AppendError::Unclear(error) => {
                 let _ = self.doubt.set(error.to_string());
@@ -241,24 +251,15 @@ impl CheckpointStore {
         }
     }
 
+    /// The JobManager that has deposed this one, if there is one and it is known.
+    pub(crate) fn successor(&self) -> Option<&Reign> {
+        self.successor.get()
+    }
+
     /// Why it cannot be told what the journal says, if that is so.
     pub(crate) fn doubt(&self) -> Option<&str> {
         self.doubt.get().map(String::as_str)
     }
-}
-
-/// Appends a record, and again as long as it is unclear whether it is there.
-async fn append(journal: &mut Journal, record: JobRecord) -> Result<(), AppendError> {
-    for _ in 1..APPENDS_MAX {
-        match journal.append(record.clone()).await {
-            Err(AppendError::Unclear(error)) => {
-                tracing::warn!(%error, "it is unclear whether a journal entry is written; trying again");
-                sleep(APPEND_DELAY).await;
-            }
-            clear => return clear,
-        }
-    }
-    journal.append(record).await
 }
 
 /// What the JobMaster has to know of earlier JobManagers.
@@ -272,17 +273,29 @@ pub(crate) fn history(record: &JobRecord) -> History {
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::OsStrExt,
+        sync::atomic::{AtomicI64, Ordering},
+        time::Duration,
+    };
 
     use flott_control::job::JobStatus;
-    use flott_core::{AttemptId, MaxParallelism};
-    use tokio::task::yield_now;
+    use flott_core::{AttemptId, MaxParallelism, ProcessingTime, SystemClock};
+    use tokio::{task::yield_now, time::sleep};
+
+    use flott_core::random;
+    use flott_state::storage::Leader;
 
     use super::*;
+    use crate::candidate::{Candidate, Led, Observation};
 
     async fn lead(url: &str, is_again_wanted: bool) -> (CheckpointStore, JobRecord) {
-        let opened = CheckpointStore::open(url, "job", is_again_wanted, "run".into()).await.unwrap();
-        let Opened::Leading { store, record } = opened else { panic!("the job has ended") };
+        let observation = Candidate::observe(url, "job", is_again_wanted).await.unwrap();
+        let Observation::Open(candidate) = observation else { panic!("the job has ended") };
+        let leader = Leader { nonce: random::number(), ..Leader::default() };
+        let led = candidate.lead(leader, "run").await.unwrap();
+        let Led::Leading { store, record } = led else { panic!("the job has ended meanwhile") };
         (store, *record)
     }
 
@@ -303,8 +316,77 @@ mod tests {
         }
         let (store, record) = lead(&url, true).await;
         let groups = MaxParallelism::default();
-        store.store(Manifest::new(CheckpointId(1), record.epoch, AttemptId(1), groups)).await.unwrap();
+        let manifest = Manifest::new(CheckpointId(1), record.epoch, AttemptId(1), groups);
+        store.store(manifest, SystemClock.now() + Duration::from_secs(60), &SystemClock).await.unwrap();
         assert!(!lead(&url, true).await.1.is_repeat);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_is_not_appended_after_its_time_and_can_be_withdrawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let (store, record) = lead(&url, false).await;
+        let (groups, clock) = (MaxParallelism::default(), SystemClock);
+        let manifest = |number| Manifest::new(CheckpointId(number), record.epoch, AttemptId(1), groups);
+        let kept = async || -> Vec<_> {
+            let record = Journal::read(&store.storage).await.unwrap().unwrap();
+            record.checkpoints.iter().map(|entry| entry.checkpoint.0).collect()
+        };
+        let late = store.store(manifest(1), clock.now(), &clock).await.unwrap_err();
+        assert!(
+            matches!(&late, StoreError::Failed(error) if error.to_string().contains("did not answer in time"))
+        );
+        let soon = clock.now() + Duration::from_secs(60);
+        store.store(manifest(2), soon, &clock).await.unwrap();
+        assert_eq!(kept().await, [2]);
+
+        // Another change of the journal does not get any further.
+        let stuck = store.journal.lock().await;
+        let soon = clock.now() + Duration::from_millis(50);
+        assert!(store.store(manifest(3), soon, &clock).await.is_err());
+        drop(stuck);
+        assert_eq!(kept().await, [2]);
+
+        store.withdraw(CheckpointId(2), false).await.unwrap();
+        assert_eq!(kept().await, [0; 0]);
+    }
+
+    /// A machine that is suspended for a minute each time that its clocks are read.
+    #[derive(Default)]
+    struct Suspended(AtomicI64);
+
+    impl Clock for Suspended {
+        fn now(&self) -> MonotonicTime {
+            MonotonicTime::from_millis(1_000)
+        }
+        fn processing_time(&self) -> ProcessingTime {
+            ProcessingTime(self.0.fetch_add(60_000, Ordering::Relaxed))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_is_not_appended_when_the_machine_was_suspended_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let (store, record) = lead(&url, false).await;
+        let manifest = Manifest::new(CheckpointId(1), record.epoch, AttemptId(1), MaxParallelism::default());
+        let clock = Suspended::default();
+        let soon = clock.now() + Duration::from_secs(30);
+        let late = store.store(manifest, soon, &clock).await.unwrap_err();
+        assert!(
+            matches!(&late, StoreError::Failed(error) if error.to_string().contains("did not answer in time"))
+        );
+    }
+
+    #[tokio::test]
+    async fn files_that_cannot_be_deleted_do_not_keep_a_jobmanager_from_leading() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let stray = directory.path().join("checkpoints");
+        std::fs::create_dir_all(&stray).unwrap();
+        std::fs::write(stray.join(OsStr::from_bytes(b"\xff")), "").unwrap();
+        let (_, record) = lead(&url, false).await;
+        assert_eq!(record.epoch.0, 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -323,15 +405,15 @@ mod tests {
             let _ = raising.await;
         }
         store.end(finished()).await.unwrap();
-        let opened = CheckpointStore::open(&url, "job", false, "later".into()).await.unwrap();
-        assert!(matches!(opened, Opened::Ended(_)));
+        let observation = Candidate::observe(&url, "job", false).await.unwrap();
+        assert!(matches!(observation, Observation::Ended(_)));
     }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_append_is_repeated_until_it_is_clear_and_a_doubt_is_no_failure() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("file://{}", directory.path().display());
-        let opened = CheckpointStore::open(&url, "job", false, "run".into()).await.unwrap();
-        let Opened::Leading { store, .. } = opened else { panic!("a new directory has no end") };
+        let (store, _) = lead(&url, false).await;
         // A name that is no path makes the store refuse to list the journal, though entries can be written.
         let journal = directory.path().join("journal");
         let unlistable = journal.join(OsStr::from_bytes(b"\xff"));
@@ -343,7 +425,7 @@ mod tests {
         while !journal.join(format!("{:020}.json", 2)).exists() {
             yield_now().await;
         }
-        sleep(APPEND_DELAY / 10).await;
+        sleep(Duration::from_millis(50)).await;
         std::fs::remove_file(&unlistable).unwrap();
         raising.await.unwrap().unwrap();
         assert_eq!(store.doubt(), None);
@@ -351,5 +433,17 @@ mod tests {
         let refused = store.refused(AppendError::Unclear(Error::transient("no answer")));
         assert!(matches!(refused, StoreError::Conflict), "{refused:?}");
         assert!(store.doubt().unwrap().contains("no answer"), "{:?}", store.doubt());
+    }
+
+    #[tokio::test]
+    async fn a_deposed_jobmanager_knows_by_whom() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        let (first, _) = lead(&url, false).await;
+        first.look_for_successor().await.unwrap();
+        assert_eq!(first.successor(), None);
+        let (_, second) = lead(&url, false).await;
+        assert!(matches!(first.look_for_successor().await, Err(StoreError::Conflict)));
+        assert_eq!(first.successor(), Some(&second.reign()));
     }
 }

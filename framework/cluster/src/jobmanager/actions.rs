@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use flott_control::{
@@ -11,9 +12,9 @@ use flott_control::{
     slots::SlotAssignment,
     splits::{EnumeratorSnapshot, Split},
 };
-use flott_core::Generation;
-use flott_core::{AttemptId, CheckpointId, SubtaskIndex, TaskManagerId, VertexId};
+use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId};
 use flott_state::storage::{CheckpointDirectory, Manifest};
+use tokio::time::sleep;
 
 use super::{
     checkpoints,
@@ -22,6 +23,7 @@ use super::{
     event::Event,
     settling::{Settling, unswept},
     sweeping::Sweeping,
+    waits::Wait,
 };
 use crate::{
     ack::TaskAck,
@@ -29,10 +31,23 @@ use crate::{
     store::StoreError,
 };
 
+/// Pause before a checkpoint is withdrawn again.
+const WITHDRAWAL_DELAY: Duration = Duration::from_millis(500);
+
 impl Driver {
     pub(super) fn carry_out(&mut self, actions: Vec<Action<TaskAck>>) {
+        let is_restart = actions.iter().any(|action| matches!(action, Action::ReportRestart { .. }));
         for action in actions {
-            self.carry_out_one(action);
+            match action {
+                Action::Disconnect { task_manager, reason } => {
+                    self.disconnect(task_manager);
+                    // A restart that follows says it.
+                    if !is_restart {
+                        self.report.warn(format!("TaskManager {task_manager} was lost: {reason}"));
+                    }
+                }
+                action => self.carry_out_one(action),
+            }
         }
     }
 
@@ -47,10 +62,7 @@ impl Driver {
             Action::CancelTasks { attempt, task_managers } => {
                 task_managers.into_iter().for_each(|id| self.send(id, ToTaskManager::Cancel { attempt }));
             }
-            Action::Disconnect { task_manager, reason } => {
-                self.report.warn(format!("TaskManager {task_manager} lost: {reason}"));
-                self.disconnect(task_manager);
-            }
+            Action::Disconnect { task_manager, .. } => self.disconnect(task_manager),
             Action::DiscoverSplits { vertex } => self.discover(vertex),
             Action::AssignSplits { attempt, vertex, subtask, splits } => {
                 self.assign(attempt, vertex, subtask, splits);
@@ -63,11 +75,20 @@ impl Driver {
                 let trigger = |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind };
                 self.tell_all(attempt, trigger);
             }
-            Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts } => {
-                self.store_checkpoint(attempt, checkpoint, kind, sources, parts);
+            Action::StoreCheckpoint { attempt, checkpoint, kind, sources, parts, append_before } => {
+                let counted = checkpoints::counters(&parts);
+                let manifest = self.manifest(attempt, checkpoint, kind, sources, parts);
+                self.report.on_storing(checkpoint, manifest.snapshot_bytes(), counted);
+                self.store_checkpoint(manifest, append_before);
             }
-            Action::NotifyComplete { attempt, checkpoint } => {
-                self.tell_all(attempt, |attempt| ToTaskManager::CheckpointComplete { attempt, checkpoint });
+            Action::WithdrawCheckpoint { checkpoint } => self.withdraw(checkpoint),
+            Action::CompleteCheckpoint { attempt, checkpoint } => {
+                self.completed.push(checkpoint);
+                self.report.on_completed(checkpoint, self.now());
+                if let Some(attempt) = attempt {
+                    let complete = |attempt| ToTaskManager::CheckpointComplete { attempt, checkpoint };
+                    self.tell_all(attempt, complete);
+                }
             }
             Action::AbortCheckpoint { attempt, checkpoint, reason } => {
                 self.report.on_aborted(checkpoint, &reason);
@@ -76,6 +97,7 @@ impl Driver {
             }
             Action::DiscardCheckpoints { checkpoints } => {
                 self.completed.retain(|checkpoint| !checkpoints.contains(checkpoint));
+                self.report.on_discarded(&checkpoints);
                 self.discard(checkpoints);
             }
             Action::RefuseAck { attempt, checkpoint, task, refusal } => {
@@ -89,7 +111,7 @@ impl Driver {
                 let from = self.master.latest_checkpoint();
                 let from = from.map_or("from the beginning".into(), |id| format!("from checkpoint {id}"));
                 let when = if delay_ms == 0 { String::new() } else { format!(" in {delay_ms} ms") };
-                self.report.warn(format!("{failure}; restarting {from}{when}"));
+                self.report.on_restart(format!("{failure}; restarting {from}{when}"));
             }
             Action::StepDown => {
                 self.ending = Some(Ending {
@@ -108,7 +130,9 @@ impl Driver {
         let (store, events) = (self.store.clone(), self.events.clone());
         let mut unswept = unswept(&self.generations, generation);
         unswept.push((generation, self.plan.slots_needed()));
+        let wait = self.begin_wait(format_args!("raising the generation"));
         self.background.spawn(async move {
+            let _wait = wait;
             let result = store.raise_generation(generation, unswept).await;
             let _ = events.send(Event::GenerationRaised { generation, result }).await;
         });
@@ -127,8 +151,8 @@ impl Driver {
             generation,
             generations: unswept(&self.generations, generation),
             is_thorough: self.is_thorough,
-            is_first: !self.has_settled,
             is_repeat: self.is_repeat,
+            waits: self.waits.clone(),
         };
         let events = self.events.clone();
         self.background.spawn(async move {
@@ -137,7 +161,8 @@ impl Driver {
     }
 
     fn sweep(&mut self, below: Generation) {
-        let sweeping = Sweeping { program: Arc::clone(&self.program), job: self.job.clone(), below };
+        let waits = self.waits.clone();
+        let sweeping = Sweeping { program: Arc::clone(&self.program), job: self.job.clone(), below, waits };
         let events = self.events.clone();
         self.background.spawn(async move {
             let swept = sweeping.run().await;
@@ -152,7 +177,7 @@ impl Driver {
         restore: Option<CheckpointId>,
         assignment: &[SlotAssignment],
     ) {
-        self.report.on_deployed(attempt);
+        self.report.on_deployed(attempt, restore);
         self.attempt = Some(attempt);
         self.locations = assignment.iter().map(|place| (place.subtask, place.task_manager)).collect();
         let ids: BTreeSet<_> = assignment.iter().map(|place| place.task_manager).collect();
@@ -215,23 +240,54 @@ impl Driver {
         }
     }
 
-    fn store_checkpoint(
-        &mut self,
+    fn manifest(
+        &self,
         attempt: AttemptId,
         checkpoint: CheckpointId,
         kind: CheckpointKind,
         sources: BTreeMap<VertexId, EnumeratorSnapshot>,
         parts: Vec<Part<TaskAck>>,
-    ) {
+    ) -> Manifest {
         let mut manifest = Manifest::new(checkpoint, self.epoch, attempt, self.plan.graph.max_parallelism);
         manifest.is_final = kind.is_final();
         manifest.completed_at_ms = self.clock.processing_time().0;
-        let manifest = checkpoints::manifest(&self.plan, manifest, sources, parts);
-        self.report.on_storing(checkpoint, manifest.snapshot_bytes());
-        let (store, events) = (self.store.clone(), self.events.clone());
+        checkpoints::manifest(&self.plan, manifest, sources, parts)
+    }
+
+    /// Names a wait for the checkpoint directory.
+    pub(super) fn begin_wait(&self, doing: std::fmt::Arguments<'_>) -> Wait {
+        self.waits.begin(format!("the checkpoint directory {} ({doing})", self.store.place()))
+    }
+
+    fn store_checkpoint(&mut self, manifest: Manifest, append_before: MonotonicTime) {
+        let checkpoint = manifest.checkpoint;
+        let (store, events, clock) = (self.store.clone(), self.events.clone(), Arc::clone(&self.clock));
+        let wait = self.begin_wait(format_args!("storing checkpoint {checkpoint}"));
         self.background.spawn(async move {
-            let result = store.store(manifest).await;
+            let result = store.store(manifest, append_before, &*clock).await;
+            drop(wait);
             let _ = events.send(Event::CheckpointStored { checkpoint, result }).await;
+        });
+    }
+
+    /// Until this is done or another JobManager leads, a restart would go on from that checkpoint.
+    fn withdraw(&mut self, checkpoint: CheckpointId) {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        let is_repeat = self.is_repeat && self.completed.is_empty();
+        let wait = self.begin_wait(format_args!("withdrawing checkpoint {checkpoint}"));
+        self.background.spawn(async move {
+            let _wait = wait;
+            let event = loop {
+                match store.withdraw(checkpoint, is_repeat).await {
+                    Ok(()) => break Event::CheckpointWithdrawn { checkpoint },
+                    Err(StoreError::Conflict) => break Event::Deposed,
+                    Err(StoreError::Failed(error)) => {
+                        tracing::warn!(%error, "a checkpoint that was stored too late cannot be withdrawn yet");
+                        sleep(WITHDRAWAL_DELAY).await;
+                    }
+                }
+            };
+            let _ = events.send(event).await;
         });
     }
 

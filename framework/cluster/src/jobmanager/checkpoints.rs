@@ -14,7 +14,7 @@ use flott_core::{
 use flott_plan::ExecutionPlan;
 use flott_state::storage::{EnumeratorManifest, ListManifest, Manifest, OperatorManifest};
 
-use super::discovery::to_control;
+use super::{discovery::to_control, report::Totals};
 use crate::ack::{ListAck, TaskAck};
 
 /// The manifest of a checkpoint that every task has acknowledged.
@@ -51,6 +51,15 @@ pub(super) fn manifest(
         }
     }
     manifest
+}
+
+/// The counts of all tasks in this attempt, up to their barriers.
+pub(super) fn counters(parts: &[Part<TaskAck>]) -> Totals {
+    let mut totals = Totals::new();
+    for operator in parts.iter().flat_map(|part| &part.snapshot.operators) {
+        *totals.entry(operator.uid.clone()).or_default() += operator.counters;
+    }
+    totals
 }
 
 /// What the JobMaster has to know of the checkpoint that the job goes on from.

@@ -71,6 +71,10 @@ impl Search {
                     sleep(enumerator.discovery_interval().unwrap_or(RETRY_DELAY)).await;
                     continue;
                 }
+                // Nothing was ever found: the settings are wrong, whatever the other parts of the job have achieved.
+                Err(error) if error.kind() == ErrorKind::Refused => {
+                    return Err(error.with_kind(ErrorKind::Settings).into());
+                }
                 found => found?,
             };
             if is_first {

@@ -9,23 +9,25 @@ use flott_control::{
     job::{Fact, JobMaster, JobStatus},
 };
 use flott_core::{
-    AttemptId, CheckpointId, Clock, ErrorKind, Generation, JobIdentity, LeaderEpoch, MonotonicTime,
-    SubtaskIndex, TaskManagerId,
+    AttemptId, CheckpointId, Clock, ClockReading, ErrorKind, Generation, JobIdentity, LeaderEpoch,
+    MonotonicTime, SubtaskIndex, TaskManagerId,
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
 use flott_state::storage::Manifest;
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
+    auditing::{Auditing, Audits},
     checkpoints,
     event::{Event, Settled},
     members::{self, Newcomer},
     report::Report,
+    waits::Waits,
 };
 use crate::{
     ack::TaskAck,
@@ -39,10 +41,22 @@ use crate::{
     termination::StopRequests,
 };
 
+/// Between two looks at output that readers may not get.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(30);
+
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time that the clock has to miss at once to be told of.
+const MISSED_MIN: Duration = Duration::from_secs(1);
 
 /// Time for TaskManagers to close their connections when they are let go.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Interval at which the journal is read for a successor: as soon as silence is noticed, but neither so often that it costs,
+/// nor so rarely that nobody knows why the job stands still.
+fn look_interval(heartbeat_timeout: Duration) -> Duration {
+    heartbeat_timeout.clamp(Duration::from_secs(1), Duration::from_secs(10))
+}
 
 /// A registered TaskManager.
 pub(super) struct Peer {
@@ -81,12 +95,17 @@ pub(super) struct Driver {
     pub(super) generations: BTreeMap<Generation, u32>,
     /// The checkpoint that the next attempt starts from.
     pub(super) restored: Option<Arc<Manifest>>,
-    /// A snapshot file was found damaged, or nobody has looked yet.
+    pub(super) audits: Audits,
+    /// A snapshot file was found damaged: what is restored next is read through first.
     pub(super) is_thorough: bool,
-    pub(super) has_settled: bool,
     /// The run repeats one that had ended.
     pub(super) is_repeat: bool,
     pub(super) background: JoinSet<()>,
+    /// The last look at the journal for a successor.
+    pub(super) looking: Option<AbortHandle>,
+    pub(super) waits: Waits,
+    /// When the clocks were last read, to find out what the monotonic one has missed.
+    pub(super) last_look: ClockReading,
     /// Facts that carrying out an action has brought up.
     pub(super) facts: VecDeque<Fact<TaskAck>>,
     pub(super) signal: Option<StopSignal>,
@@ -106,6 +125,10 @@ impl Driver {
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = interval(PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(look_interval(self.settings.heartbeat_timeout));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut audits = interval(AUDIT_INTERVAL);
+        audits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut actions = Vec::new();
         self.master.start(self.clock.now(), &mut actions);
         self.carry_out(actions);
@@ -119,6 +142,8 @@ impl Driver {
                 signal = stop.next() => self.on_signal(signal),
                 _ = heartbeats.tick() => self.send_heartbeats(),
                 _ = progress.tick() => self.show(),
+                _ = audits.tick() => self.audit(),
+                _ = looks.tick() => self.look_for_successor(),
                 Some(_) = self.background.join_next() => {}
             }
             self.feed_waiting();
@@ -127,6 +152,21 @@ impl Driver {
         self.say_farewell(&ending, &mut events).await;
         self.background.shutdown().await;
         (self, ending)
+    }
+
+    /// A JobManager that waits for slots, or completes no checkpoint, does not learn otherwise that it was deposed.
+    fn look_for_successor(&mut self) {
+        if self.looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
+            return;
+        }
+        let (store, events) = (self.store.clone(), self.events.clone());
+        self.looking = Some(self.background.spawn(async move {
+            match store.look_for_successor().await {
+                Ok(()) => {}
+                Err(StoreError::Conflict) => drop(events.send(Event::Deposed).await),
+                Err(StoreError::Failed(error)) => tracing::debug!(%error, "cannot look for a successor"),
+            }
+        }));
     }
 
     fn take_ending(&mut self) -> Ending {
@@ -147,7 +187,22 @@ impl Driver {
         self.master.next_deadline().map_or(Duration::from_secs(3600), |deadline| deadline.since(now))
     }
 
+    /// Tells the JobMaster when the machine was suspended.
+    fn look_at_clock(&mut self) {
+        let now = ClockReading::now(&*self.clock);
+        let missed = self.last_look.missed(now);
+        self.last_look = now;
+        if missed >= MISSED_MIN {
+            let seconds = missed.as_secs();
+            self.report.warn(format!(
+                "the clock has missed {seconds} s: this machine was suspended, or its time was set"
+            ));
+            self.feed(Fact::TimeMissed { missed });
+        }
+    }
+
     fn on_deadline(&mut self) {
+        self.look_at_clock();
         let mut actions = Vec::new();
         self.master.on_deadline(self.clock.now(), &mut actions);
         self.carry_out(actions);
@@ -161,6 +216,7 @@ impl Driver {
 
     /// Tells the JobMaster and does what it asks for.
     pub(super) fn feed(&mut self, fact: Fact<TaskAck>) {
+        self.look_at_clock();
         let mut actions = Vec::new();
         self.master.on_fact(self.clock.now(), fact, &mut actions);
         self.carry_out(actions);
@@ -182,7 +238,12 @@ impl Driver {
                 self.report.on_swept(&swept);
                 self.feed(Fact::Swept);
             }
+            Event::Audited(audited) => {
+                self.report.on_audited(&audited, self.clock.now());
+                self.audits.on_audited(audited.to_audit);
+            }
             Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
+            Event::CheckpointWithdrawn { checkpoint } => self.feed(Fact::CheckpointWithdrawn { checkpoint }),
             Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
             Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
             Event::DiscoveryFailed { vertex, failure } => {
@@ -206,8 +267,12 @@ impl Driver {
     fn on_gone(&mut self, id: TaskManagerId, reason: String) {
         if self.peers.contains_key(&id) {
             self.disconnect(id);
-            self.report.warn(format!("TaskManager {id} lost: {reason}"));
-            self.feed(Fact::TaskManagerLost { task_manager: id, reason });
+            let restarts = self.report.restarts_told();
+            self.feed(Fact::TaskManagerLost { task_manager: id, reason: reason.clone() });
+            // A restart that follows says it.
+            if self.report.restarts_told() == restarts {
+                self.report.warn(format!("TaskManager {id} was lost: {reason}"));
+            }
         }
     }
 
@@ -281,6 +346,9 @@ impl Driver {
         };
         let Settled { manifest, reports, swept } = settled;
         self.report.on_settled(&reports);
+        let hanging = reports.iter().flat_map(|report| report.hanging.iter().cloned());
+        self.report.on_hanging(hanging, self.clock.now());
+        self.audits.add(reports.iter().flat_map(|report| report.to_audit.iter().cloned()));
         let sweep_for = reports.iter().map(|report| report.sweep_for).max().unwrap_or_default();
         let transaction_timeout = reports.iter().filter_map(|report| report.transaction_timeout).min();
         let restored = manifest.as_ref().map(|manifest| checkpoints::restored(&self.plan, manifest));
@@ -288,7 +356,6 @@ impl Driver {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
             Ok(restored) => {
                 self.is_thorough = false;
-                self.has_settled = true;
                 self.restored = manifest;
                 // The last one may still be used by an attempt of this JobManager.
                 self.generations = self.generations.split_off(&swept);
@@ -297,13 +364,20 @@ impl Driver {
         }
     }
 
+    /// Looks again at what may hold up readers.
+    fn audit(&mut self) {
+        let Some(to_audit) = self.audits.start() else { return };
+        let auditing = Auditing { program: Arc::clone(&self.program), begun: self.now(), to_audit };
+        let events = self.events.clone();
+        self.background.spawn(async move {
+            let audited = auditing.run().await;
+            let _ = events.send(Event::Audited(audited)).await;
+        });
+    }
+
     fn on_stored(&mut self, checkpoint: CheckpointId, result: Result<(), StoreError>) {
         match result {
-            Ok(()) => {
-                self.completed.push(checkpoint);
-                self.report.on_completed(checkpoint, self.clock.now());
-                self.feed(Fact::CheckpointStored { checkpoint });
-            }
+            Ok(()) => self.feed(Fact::CheckpointStored { checkpoint }),
             Err(error) => self.feed(Fact::CheckpointStoreFailed { checkpoint, cause: error.into() }),
         }
     }
@@ -339,14 +413,15 @@ impl Driver {
     pub(super) fn send(&mut self, id: TaskManagerId, message: ToTaskManager) {
         let Some(peer) = self.peers.get(&id) else { return };
         if let Err(error) = peer.outbox.send(message) {
-            let reason = error.to_string();
             self.disconnect(id);
-            self.report.warn(format!("TaskManager {id} lost: {reason}"));
-            self.facts.push_back(Fact::TaskManagerLost { task_manager: id, reason });
+            self.facts.push_back(Fact::TaskManagerLost { task_manager: id, reason: error.to_string() });
         }
     }
 
     pub(super) fn show(&mut self) {
+        for line in self.waits.overdue() {
+            self.report.warn(line);
+        }
         let (status, slots) = (self.master.status(), self.master.available_slots());
         self.report.show(status, self.peers.len(), slots, self.now());
     }

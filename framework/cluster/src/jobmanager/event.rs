@@ -5,7 +5,7 @@ use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::Settle
 
 use flott_state::storage::Manifest;
 
-use super::members::Newcomer;
+use super::{auditing::Audited, members::Newcomer};
 use crate::{rpc::message::ToJobManager, store::StoreError};
 
 /// Events that wait for the driver at most. Who has more to say waits: TCP holds back the TaskManagers.
@@ -32,9 +32,13 @@ pub(super) enum Event {
         result: Result<Settled, Failure>,
     },
     Swept(Swept),
+    Audited(Audited),
     CheckpointStored {
         checkpoint: CheckpointId,
         result: Result<(), StoreError>,
+    },
+    CheckpointWithdrawn {
+        checkpoint: CheckpointId,
     },
     SplitsFound {
         vertex: VertexId,

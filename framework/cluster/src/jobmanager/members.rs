@@ -2,48 +2,58 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use flott_control::Failure;
 use flott_core::{Error, ErrorKind, LeaderEpoch, Result, ResultExt, TaskManagerId};
+use flott_runtime::exchange::{ByteStream, Strangers, quoted};
 use tokio::{
-    io::AsyncWriteExt,
-    net::TcpListener,
-    sync::{Semaphore, mpsc},
+    io::{AsyncWriteExt, WriteHalf},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::event::Event;
-use crate::rpc::{
-    connection::{Outbox, Reader, Stream, prepare, receive, split},
-    frame::{self, HELLO_BYTES_MAX},
-    message::{self, Hello, ToJobManager, ToTaskManager, Welcome},
+use crate::{
+    rpc::{
+        connection::{Outbox, Reader, prepare, receive, split},
+        frame::{self, HELLO_BYTES_MAX},
+        message::{self, Hello, ToJobManager, ToTaskManager, Welcome},
+    },
+    security::Security,
+    settings::SLOTS_MAX,
 };
 
-/// Time for a stranger to say who it is.
+/// Time for a stranger to prove itself and to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for a TaskManager to build its program.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections that have not registered yet.
+/// Connections whose peers have not proven that they run the same program.
 const STRANGERS_MAX: usize = 256;
 
-/// Most slots that a TaskManager may claim to have.
-const SLOTS_MAX: u32 = 4096;
+/// By what a TaskManager of the same cluster is known.
+pub(crate) struct Identity {
+    pub(crate) build_id: String,
+    pub(crate) job_name: String,
+}
 
 /// What every TaskManager is told when it joins.
 pub(crate) struct Reception {
-    pub(crate) build_id: String,
     pub(crate) epoch: LeaderEpoch,
     pub(crate) cluster: u64,
-    pub(crate) job_name: String,
     pub(crate) parameters: String,
     pub(crate) settings: String,
     pub(crate) checkpoint_place: String,
+    /// Number of the newest journal entry.
+    pub(crate) newest_entry: Arc<AtomicU64>,
     pub(crate) fingerprint: u64,
     pub(crate) graph: String,
 }
@@ -57,11 +67,18 @@ pub(super) struct Newcomer {
     pub(super) writing: JoinHandle<()>,
 }
 
-/// Lets TaskManagers in, one after the other, for ever.
-pub(super) async fn accept(listener: TcpListener, reception: Arc<Reception>, events: mpsc::Sender<Event>) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+/// Lets TaskManagers in, one after the other, for ever. Until there is a reception, this JobManager does not lead and tells
+/// them to come again.
+pub(super) async fn accept(
+    listener: TcpListener,
+    security: Security,
+    identity: Arc<Identity>,
+    reception: watch::Receiver<Option<Arc<Reception>>>,
+    events: mpsc::Sender<Event>,
+) {
+    let strangers = Arc::new(Strangers::new("rpc", STRANGERS_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&strangers).acquire_owned().await else { return };
+        let permit = strangers.admit().await;
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -71,58 +88,115 @@ pub(super) async fn accept(listener: TcpListener, reception: Arc<Reception>, eve
                 continue;
             }
         };
-        let (reception, events) = (Arc::clone(&reception), events.clone());
+        let (security, strangers) = (security.clone(), Arc::clone(&strangers));
+        let (identity, reception, events) = (Arc::clone(&identity), reception.clone(), events.clone());
         tokio::spawn(async move {
-            let taken = match prepare(&stream) {
-                Ok(()) => welcome(Box::new(stream), address.ip(), &reception).await,
-                Err(error) => Err(error.into()),
-            };
+            let met = timeout(HELLO_TIMEOUT, meet(stream, &security, &identity)).await;
+            let met = met.unwrap_or_else(|_| Err(Error::transient("it did not say in time who it is")));
             drop(permit);
-            match taken {
-                Ok(newcomer) => drop(events.send(Event::Joined(Box::new(newcomer))).await),
-                Err(error) => tracing::warn!(%address, %error, "refused a connection"),
+            let met = match met {
+                Ok(met) => met,
+                Err(error) => return strangers.refused(address, &error),
+            };
+            let reception = reception.borrow().clone();
+            match reception {
+                Some(reception) => let_in(met, address.ip(), &identity, &reception, &events).await,
+                None => put_off(met).await,
             }
         });
     }
 }
 
-/// Lets the TaskManager of this process in.
-pub(super) async fn take_pipe(pipe: Box<dyn Stream>, reception: Arc<Reception>, events: mpsc::Sender<Event>) {
-    match welcome(pipe, IpAddr::V4(Ipv4Addr::LOCALHOST), &reception).await {
-        Ok(newcomer) => drop(events.send(Event::Joined(Box::new(newcomer))).await),
+/// Lets the TaskManager of this process in, when this JobManager leads.
+pub(super) async fn take_pipe(
+    pipe: Box<dyn ByteStream>,
+    identity: Arc<Identity>,
+    mut reception: watch::Receiver<Option<Arc<Reception>>>,
+    events: mpsc::Sender<Event>,
+) {
+    let reception = match reception.wait_for(Option::is_some).await {
+        Ok(reception) => reception.clone(),
+        // It never led.
+        Err(_) => return,
+    };
+    let Some(reception) = reception else { return };
+    match greet(pipe, &identity).await {
+        Ok(met) => let_in(met, IpAddr::V4(Ipv4Addr::LOCALHOST), &identity, &reception, &events).await,
         Err(error) => tracing::error!(%error, "the TaskManager of this process cannot register"),
     }
 }
 
-async fn welcome(stream: Box<dyn Stream>, ip: IpAddr, reception: &Reception) -> Result<Newcomer> {
+/// A peer that runs the same binary.
+struct Met {
+    hello: Hello,
+    reader: Reader,
+    writer: WriteHalf<Box<dyn ByteStream>>,
+}
+
+async fn meet(stream: TcpStream, security: &Security, identity: &Identity) -> Result<Met> {
+    prepare(&stream)?;
+    greet(security.accept(stream).await?, identity).await
+}
+
+/// Listens to who a peer is. Until it has shown that it runs the same binary it learns nothing.
+async fn greet(stream: Box<dyn ByteStream>, identity: &Identity) -> Result<Met> {
     let (mut reader, mut writer) = split(stream);
-    let hello = timeout(HELLO_TIMEOUT, async {
-        frame::read_preamble(&mut reader).await?;
-        frame::read::<Hello>(&mut reader, HELLO_BYTES_MAX).await
-    });
-    let hello = hello.await.map_err(|_| Error::transient("it did not say who it is"))??;
+    frame::read_preamble(&mut reader).await?;
+    let hello = frame::read::<Hello>(&mut reader, HELLO_BYTES_MAX).await?;
     let hello = hello.ok_or_else(|| Error::transient("it closed the connection"))?;
-    let answer = match refusal(&hello, reception) {
-        Some(failure) => {
-            let answer = frame::encode(&message::Reception::Refused(failure.clone()))?;
-            let _ = timeout(HELLO_TIMEOUT, writer.write_all(&answer)).await;
-            let _ = timeout(HELLO_TIMEOUT, writer.shutdown()).await;
-            return Err(failure.into());
-        }
-        None => message::Reception::Welcome(Box::new(Welcome {
-            epoch: reception.epoch,
-            cluster: reception.cluster,
-            job_name: reception.job_name.clone(),
-            parameters: reception.parameters.clone(),
-            settings: reception.settings.clone(),
-            checkpoint_place: reception.checkpoint_place.clone(),
-            fingerprint: reception.fingerprint,
-            graph: reception.graph.clone(),
-        })),
+    if let Some(error) = refusal(&hello, identity) {
+        writer.write_all(&frame::encode(&message::Reception::Refused)?).await?;
+        writer.shutdown().await?;
+        return Err(error);
+    }
+    Ok(Met { hello, reader, writer })
+}
+
+/// Tells a TaskManager that this JobManager does not lead yet.
+async fn put_off(met: Met) {
+    let Met { mut writer, .. } = met;
+    let answering = async {
+        writer.write_all(&frame::encode(&message::Reception::NotLeading)?).await?;
+        writer.shutdown().await?;
+        Ok::<_, Error>(())
     };
-    let answer = frame::encode(&answer)?;
-    writer.write_all(&answer).await.or_error(ErrorKind::Transient, "cannot send")?;
-    writer.flush().await.or_error(ErrorKind::Transient, "cannot send")?;
+    if let Ok(Err(error)) = timeout(HELLO_TIMEOUT, answering).await {
+        tracing::debug!(%error, "a TaskManager was not told that this JobManager does not lead yet");
+    }
+}
+
+async fn let_in(
+    met: Met,
+    ip: IpAddr,
+    identity: &Identity,
+    reception: &Reception,
+    events: &mpsc::Sender<Event>,
+) {
+    match welcome(met, ip, identity, reception).await {
+        Ok(newcomer) => drop(events.send(Event::Joined(Box::new(newcomer))).await),
+        Err(error) => tracing::warn!(%ip, %error, "a TaskManager has not registered"),
+    }
+}
+
+async fn welcome(met: Met, ip: IpAddr, identity: &Identity, reception: &Reception) -> Result<Newcomer> {
+    let Met { hello, mut reader, mut writer } = met;
+    let answer = frame::encode(&message::Reception::Welcome(Box::new(Welcome {
+        epoch: reception.epoch,
+        cluster: reception.cluster,
+        job_name: identity.job_name.clone(),
+        parameters: reception.parameters.clone(),
+        settings: reception.settings.clone(),
+        checkpoint_place: reception.checkpoint_place.clone(),
+        journal_entry: reception.newest_entry.load(Ordering::Relaxed),
+        fingerprint: reception.fingerprint,
+        graph: reception.graph.clone(),
+    })))?;
+    let sent = timeout(HELLO_TIMEOUT, async {
+        writer.write_all(&answer).await?;
+        writer.flush().await
+    });
+    let sent = sent.await.map_err(|_| Error::transient("it does not read what it is sent"))?;
+    sent.or_error(ErrorKind::Transient, "cannot send")?;
     let registered = timeout(BUILD_TIMEOUT, receive::<ToJobManager>(&mut reader, reception.epoch));
     match registered.await.map_err(|_| Error::transient("it did not register in time"))?? {
         Some(ToJobManager::Registered) => {}
@@ -135,20 +209,22 @@ async fn welcome(stream: Box<dyn Stream>, ip: IpAddr, reception: &Reception) -> 
     Ok(Newcomer { slots: hello.slots, exchange_address, reader, outbox, writing })
 }
 
-fn refusal(hello: &Hello, reception: &Reception) -> Option<Failure> {
-    if hello.build_id != reception.build_id {
-        return Some(Failure::new(
+/// The reason to refuse a peer, if there is one. The peer is not told.
+fn refusal(hello: &Hello, identity: &Identity) -> Option<Error> {
+    if hello.build_id != identity.build_id {
+        return Some(Error::new(
             ErrorKind::Incompatible,
             format!(
-                "the TaskManager runs build {} and the JobManager of job {:?} runs build {}; \
-                 start both from the same binary",
-                hello.build_id, reception.job_name, reception.build_id
+                "it runs build {}, and this JobManager of job {:?} runs build {}; start both from the same binary",
+                quoted(&hello.build_id),
+                identity.job_name,
+                quoted(&identity.build_id)
             ),
         ));
     }
     if hello.slots == 0 || hello.slots > SLOTS_MAX {
         let message = format!("a TaskManager offers between 1 and {SLOTS_MAX} slots, not {}", hello.slots);
-        return Some(Failure::new(ErrorKind::Settings, message));
+        return Some(Error::new(ErrorKind::Settings, message));
     }
     None
 }
@@ -172,4 +248,25 @@ pub(super) async fn listen(
         }
     };
     let _ = events.send(Event::TaskManagerGone { id, reason }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_both_builds_and_lets_a_stranger_write_no_line_into_the_log() {
+        let identity = Identity { build_id: "ours".into(), job_name: "sum".into() };
+        let refuse = |build_id: &str, slots| {
+            refusal(&Hello { build_id: build_id.into(), slots, exchange_port: 1 }, &identity)
+        };
+        assert!(refuse("ours", 1).is_none());
+        let hostile = format!("theirs\n12:00 WARN all is well{}", "x".repeat(1000));
+        let text = refuse(&hostile, 1).unwrap().to_string();
+        assert!(text.contains("build \"theirs\\n12:00") && text.contains("build \"ours\""), "{text}");
+        assert!(text.len() < 300 && !text.contains('\n'), "{text}");
+        for slots in [0, SLOTS_MAX + 1] {
+            assert_eq!(refuse("ours", slots).unwrap().kind(), ErrorKind::Settings);
+        }
+    }
 }

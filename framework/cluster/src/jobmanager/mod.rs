@@ -1,11 +1,13 @@
 //! The JobManager: carries out what the [`JobMaster`](flott_control::job::JobMaster) decides, and tells it what happens.
 //!
-//! [`driver`] is the one loop that owns everything; [`actions`] carries out actions; [`members`] takes connections of
+//! [`start`] brings a JobManager to lead, after its [`checks`]; [`driver`] is the one loop that owns everything; [`actions`] carries out actions; [`members`] takes connections of
 //! TaskManagers. What takes time runs beside the loop and comes back as an event: [`settling`], [`sweeping`],
 //! [`discovery`], writes of [`checkpoints`].
 
 mod actions;
+mod auditing;
 mod checkpoints;
+mod checks;
 mod discovery;
 mod driver;
 mod event;
@@ -16,5 +18,6 @@ mod settling;
 mod sinks;
 mod start;
 mod sweeping;
+mod waits;
 
 pub(crate) use start::{Entrance, JobManager, build};

@@ -4,16 +4,23 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use flott_control::job::JobStatus;
 use flott_core::{
-    AttemptId, CheckpointId, EventTime, MonotonicTime, OperatorUid, TaskManagerId, sink::SettleReport,
+    AttemptId, CheckpointId, EventTime, MonotonicTime, OperatorUid, TaskManagerId, operator::Counters,
+    sink::SettleReport,
 };
 
-use super::{event::Swept, settling::lost_lines};
+use super::{auditing::Audited, event::Swept, settling::lost_lines};
 use crate::{
     progress::{
-        CheckpointProgress, Counters, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener,
+        Bytes, CheckpointProgress, JobEvent, JobProgress, JobSummary, OperatorProgress, ProgressListener,
     },
     rpc::message::OperatorCounters,
 };
+
+/// Records by operator.
+pub(super) type Totals = BTreeMap<OperatorUid, Counters>;
+
+/// Interval of the warnings about output that holds up readers.
+const HANGING_REPEAT: Duration = Duration::from_secs(300);
 
 /// Rates are those of about so long.
 const RATE_WINDOW: Duration = Duration::from_millis(900);
@@ -24,19 +31,26 @@ pub(super) struct Report {
     job_name: String,
     started: MonotonicTime,
     uids: Vec<OperatorUid>,
-    /// What attempts that are over have counted.
-    past: BTreeMap<OperatorUid, Counters>,
+    /// The counts up to the checkpoint that the present attempt has restored.
+    restored: Totals,
+    /// The same up to each completed checkpoint of this JobManager that can be restored, and up to those under way.
+    checkpointed: BTreeMap<CheckpointId, Totals>,
     attempt: Option<AttemptId>,
     present: BTreeMap<TaskManagerId, Vec<OperatorCounters>>,
     rates: BTreeMap<OperatorUid, (f64, f64)>,
-    rated: (MonotonicTime, BTreeMap<OperatorUid, Counters>),
+    rated: (MonotonicTime, Totals),
     triggered: BTreeMap<CheckpointId, (MonotonicTime, u64)>,
     checkpoint: Option<CheckpointProgress>,
+    /// The newest one that this JobManager has completed.
+    newest: Option<CheckpointId>,
     checkpoints: u64,
     failed_checkpoints: u64,
     deployments: u64,
+    restarts_told: u64,
     lost: Vec<String>,
     lost_records: u64,
+    /// Output that holds up readers, and when people were last told.
+    hanging: BTreeMap<String, MonotonicTime>,
 }
 
 impl Report {
@@ -51,18 +65,22 @@ impl Report {
             job_name,
             started: now,
             uids,
-            past: BTreeMap::new(),
+            restored: Totals::new(),
+            checkpointed: BTreeMap::new(),
             attempt: None,
             present: BTreeMap::new(),
             rates: BTreeMap::new(),
             rated: (now, BTreeMap::new()),
             triggered: BTreeMap::new(),
             checkpoint: None,
+            newest: None,
             checkpoints: 0,
             failed_checkpoints: 0,
             deployments: 0,
+            restarts_told: 0,
             lost: Vec::new(),
             lost_records: 0,
+            hanging: BTreeMap::new(),
         }
     }
 
@@ -82,14 +100,24 @@ impl Report {
         self.listener.on_event(&JobEvent { is_warning: true, is_routine: false, text });
     }
 
-    pub(super) fn on_deployed(&mut self, attempt: AttemptId) {
-        for (_, operators) in std::mem::take(&mut self.present) {
-            for operator in operators {
-                *self.past.entry(operator.uid).or_default() += operator.counters;
-            }
-        }
+    /// An attempt starts from a checkpoint. One of an earlier JobManager has no counters.
+    pub(super) fn on_deployed(&mut self, attempt: AttemptId, restore: Option<CheckpointId>) {
+        let restored = restore.and_then(|checkpoint| self.checkpointed.get(&checkpoint));
+        self.restored = restored.cloned().unwrap_or_default();
+        self.present.clear();
         self.attempt = Some(attempt);
         self.deployments += 1;
+    }
+
+    /// The job is about to be restarted.
+    pub(super) fn on_restart(&mut self, text: String) {
+        self.restarts_told += 1;
+        self.warn(text);
+    }
+
+    /// Number of calls of [`Self::on_restart`].
+    pub(super) fn restarts_told(&self) -> u64 {
+        self.restarts_told
     }
 
     fn restarts(&self) -> u64 {
@@ -111,7 +139,11 @@ impl Report {
         self.triggered.insert(checkpoint, (now, 0));
     }
 
-    pub(super) fn on_storing(&mut self, checkpoint: CheckpointId, bytes: u64) {
+    /// All parts of a checkpoint are there: `counted` in this attempt.
+    pub(super) fn on_storing(&mut self, checkpoint: CheckpointId, bytes: u64, counted: Totals) {
+        let mut totals = self.restored.clone();
+        add(&mut totals, counted);
+        self.checkpointed.insert(checkpoint, totals);
         if let Some((_, size)) = self.triggered.get_mut(&checkpoint) {
             *size = bytes;
         }
@@ -120,15 +152,22 @@ impl Report {
     pub(super) fn on_completed(&mut self, checkpoint: CheckpointId, now: MonotonicTime) {
         let Some((triggered, bytes)) = self.triggered.remove(&checkpoint) else { return };
         self.triggered = self.triggered.split_off(&checkpoint);
+        self.newest = Some(checkpoint);
         let duration = now.since(triggered);
         self.checkpoint = Some(CheckpointProgress { id: checkpoint, duration, bytes });
         self.checkpoints += 1;
         let text =
-            format!("checkpoint {checkpoint} complete in {} ms, {}", duration.as_millis(), size(bytes));
+            format!("checkpoint {checkpoint} complete in {} ms, {}", duration.as_millis(), Bytes(bytes));
         self.tell(true, text);
     }
 
+    /// These checkpoints will not be restored any more.
+    pub(super) fn on_discarded(&mut self, checkpoints: &[CheckpointId]) {
+        self.checkpointed.retain(|checkpoint, _| !checkpoints.contains(checkpoint));
+    }
+
     pub(super) fn on_aborted(&mut self, checkpoint: CheckpointId, reason: &str) {
+        self.checkpointed.remove(&checkpoint);
         if self.triggered.remove(&checkpoint).is_some() {
             self.failed_checkpoints += 1;
             self.warn(format!("checkpoint {checkpoint} failed: {reason}"));
@@ -144,6 +183,28 @@ impl Report {
             }
         }
         self.lost_records = self.lost_records.max(records);
+    }
+
+    /// A settlement found that this holds up readers. It is said when it is new, and again every few minutes.
+    pub(super) fn on_hanging(&mut self, hanging: impl IntoIterator<Item = String>, now: MonotonicTime) {
+        for line in hanging {
+            let is_told = self.hanging.get(&line).is_some_and(|&told| now.since(told) < HANGING_REPEAT);
+            if !is_told {
+                self.warn(format!("output that is settled holds up readers: {line}"));
+                self.hanging.insert(line, now);
+            }
+        }
+    }
+
+    /// An audit has looked at what is open. What it could not see hangs for as long as nobody knows better.
+    pub(super) fn on_audited(&mut self, audited: &Audited, now: MonotonicTime) {
+        if !audited.is_partial {
+            self.hanging.retain(|line, &mut told| audited.hanging.contains(line) || told > audited.begun);
+        }
+        self.on_hanging(audited.hanging.iter().cloned(), now);
+        for failure in &audited.failures {
+            self.warn(format!("cannot see whether readers get what was committed: {failure}"));
+        }
     }
 
     pub(super) fn on_swept(&self, swept: &Swept) {
@@ -192,20 +253,23 @@ impl Report {
 
     pub(super) fn summary(&self, now: MonotonicTime) -> JobSummary {
         JobSummary {
-            operators: self.totals(),
+            operators: self
+                .newest
+                .and_then(|newest| self.checkpointed.get(&newest).cloned())
+                .unwrap_or_else(|| self.totals()),
             checkpoints: self.checkpoints,
             restarts: self.restarts(),
             duration: now.since(self.started),
             lost_output: self.lost.clone(),
             lost_records: self.lost_records,
+            hanging_output: self.hanging.keys().cloned().collect(),
         }
     }
 
-    fn totals(&self) -> BTreeMap<OperatorUid, Counters> {
-        let mut totals = self.past.clone();
-        for operator in self.present.values().flatten() {
-            *totals.entry(operator.uid.clone()).or_default() += operator.counters;
-        }
+    fn totals(&self) -> Totals {
+        let mut totals = self.restored.clone();
+        let present = self.present.values().flatten();
+        add(&mut totals, present.map(|operator| (operator.uid.clone(), operator.counters)));
         totals
     }
 
@@ -214,7 +278,7 @@ impl Report {
         of.map(|operator| operator.watermark).min().filter(|&lowest| lowest != i64::MIN).map(EventTime)
     }
 
-    fn rate(&mut self, totals: &BTreeMap<OperatorUid, Counters>, now: MonotonicTime) {
+    fn rate(&mut self, totals: &Totals, now: MonotonicTime) {
         let (since, before) = &self.rated;
         let passed = now.since(*since);
         if passed < RATE_WINDOW {
@@ -233,11 +297,47 @@ impl Report {
     }
 }
 
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+fn add(totals: &mut Totals, more: impl IntoIterator<Item = (OperatorUid, Counters)>) {
+    for (uid, counters) in more {
+        *totals.entry(uid).or_default() += counters;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn output_hangs_until_an_audit_that_has_seen_all_of_it_says_otherwise() {
+        let at = MonotonicTime::from_millis;
+        let mut report = Report::new(Arc::new(Silent), "job".into(), Vec::new(), at(0));
+        report.on_hanging(["a".to_owned()], at(10));
+        let hanging = |report: &Report| report.summary(at(0)).hanging_output;
+
+        let blind = Audited { begun: at(20), is_partial: true, ..Audited::default() };
+        report.on_audited(&blind, at(30));
+        assert_eq!(hanging(&report), ["a"], "its partition could not be asked");
+
+        report.on_hanging(["b".to_owned()], at(50));
+        report.on_audited(&Audited { begun: at(40), ..Audited::default() }, at(60));
+        assert_eq!(hanging(&report), ["b"], "found after the audit had begun");
+        report.on_audited(&Audited { begun: at(70), ..Audited::default() }, at(80));
+        assert_eq!(hanging(&report), [""; 0]);
+    }
+
+    /// A heartbeat may be a second old when the last checkpoint is complete.
+    #[test]
+    fn the_summary_counts_up_to_the_newest_checkpoint_whatever_heartbeats_have_told() {
+        let (uid, at) = (OperatorUid::new("out").unwrap(), MonotonicTime::from_millis);
+        let counted = |records_in| Counters { records_in, ..Counters::default() };
+        let mut report = Report::new(Arc::new(Silent), "job".into(), vec![uid.clone()], at(0));
+        report.on_deployed(AttemptId(1), None);
+        let told = OperatorCounters { uid: uid.clone(), counters: counted(7), watermark: 0 };
+        report.on_counters(TaskManagerId(1), Some(AttemptId(1)), vec![told]);
+        report.on_triggered(CheckpointId(1), at(1));
+        report.on_storing(CheckpointId(1), 0, Totals::from([(uid.clone(), counted(10))]));
+        report.on_completed(CheckpointId(1), at(2));
+        assert_eq!(report.summary(at(3)).operators, Totals::from([(uid, counted(10))]));
     }
 }

@@ -5,17 +5,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use flott_control::Failure;
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
-    sink::{ACCEPT_LOST_OUTPUT, COMMITTABLES_STATE, SettleReport, SettleRequest},
+    sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
 };
 use flott_runtime::program::{JobProgram, OperatorFactory};
 use flott_state::storage::Manifest;
 use tokio::task::spawn_blocking;
 
 use super::{
+    checks::nobody_settles,
     event::{Event, Settled},
     sinks::for_each_sink,
+    waits::{Wait, Waits},
 };
 use crate::{
+    candidate::nothing_to_restore,
     settings::ClusterSettings,
     store::{CheckpointStore, StoreError},
 };
@@ -34,10 +37,9 @@ pub(super) struct Settling {
     pub(super) generations: Vec<(Generation, u32)>,
     /// Look into the snapshot files, not only for them.
     pub(super) is_thorough: bool,
-    /// Ask the external systems whether the settings will do.
-    pub(super) is_first: bool,
     /// The run repeats one that had ended, so its output is repeated on purpose.
     pub(super) is_repeat: bool,
+    pub(super) waits: Waits,
 }
 
 impl Settling {
@@ -45,7 +47,10 @@ impl Settling {
     /// journal is asked first: what is fenced and deleted here cannot be called back.
     pub(super) async fn run(self) -> Event {
         let mut unreadable = Vec::new();
-        let settled = match self.store.confirm_lead().await {
+        let wait = self.begin_wait(format_args!("asking the journal who leads"));
+        let confirmed = self.store.confirm_lead().await;
+        drop(wait);
+        let settled = match confirmed {
             Ok(()) => self.settle(&mut unreadable).await,
             Err(StoreError::Conflict) => return Event::Deposed,
             Err(StoreError::Failed(error)) => Err(error.with_kind(ErrorKind::Transient)),
@@ -67,8 +72,13 @@ impl Settling {
         Ok(Settled { manifest, reports, swept })
     }
 
+    fn begin_wait(&self, doing: std::fmt::Arguments<'_>) -> Wait {
+        self.waits.begin(format!("the checkpoint directory {} ({doing})", self.store.place()))
+    }
+
     async fn newest_readable(&self, unreadable: &mut Vec<String>) -> Result<Option<Manifest>> {
         for &checkpoint in &self.candidates {
+            let _wait = self.begin_wait(format_args!("reading checkpoint {checkpoint}"));
             match self.store.load(checkpoint, self.is_thorough).await {
                 Ok(manifest) => return Ok(Some(manifest)),
                 Err(error) if error.kind() == ErrorKind::State => {
@@ -80,14 +90,7 @@ impl Settling {
         if unreadable.is_empty() {
             return Ok(None);
         }
-        Err(Error::new(
-            ErrorKind::State,
-            format!(
-                "{}; no other checkpoint is kept. Restore the files from a copy, or start from an empty checkpoint \
-                 directory",
-                unreadable.join("; ")
-            ),
-        ))
+        Err(nothing_to_restore(unreadable))
     }
 
     fn settle_sink(
@@ -97,10 +100,7 @@ impl Settling {
         manifest: Option<&Manifest>,
         is_fallback: bool,
     ) -> Result<Option<SettleReport>> {
-        if self.is_first {
-            let millis = |duration: std::time::Duration| duration.as_millis().try_into().unwrap_or(u64::MAX);
-            factory.check(millis(self.settings.checkpoint_interval))?;
-        }
+        let _wait = self.waits.begin(format!("sink {:?} (settling its output)", uid.as_str()));
         let committables =
             manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE));
         let Some(mut settler) = factory.settler()? else {
@@ -122,19 +122,9 @@ impl Settling {
     }
 }
 
-/// The sink wrote the checkpoint in another way than it would now.
-fn nobody_settles(uid: &OperatorUid) -> Error {
-    let text = format!(
-        "sink {uid}: the checkpoint lists output of it that may not be committed yet, and as the sink is declared now it \
-         cannot commit it. Start the job once more as it was and stop it with SIGTERM, so that everything is committed; \
-         then go on with --set {ACCEPT_LOST_OUTPUT}=true"
-    );
-    Error::new(ErrorKind::State, text)
-}
-
 /// All reports, or all failures as one. A failure that may heal comes first: when it has, all sinks are settled again, and
 /// what a person has to look at is reported once and in full.
-fn gather(results: Vec<Result<Option<SettleReport>>>) -> Result<Vec<SettleReport>> {
+pub(super) fn gather(results: Vec<Result<Option<SettleReport>>>) -> Result<Vec<SettleReport>> {
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for result in results {
         match result {

@@ -6,13 +6,14 @@ use flott_core::{Error, Generation, JobIdentity, Result, sink::SweepRequest};
 use flott_runtime::program::JobProgram;
 use tokio::task::spawn_blocking;
 
-use super::{event::Swept, sinks::for_each_sink};
+use super::{event::Swept, sinks::for_each_sink, waits::Waits};
 
 /// One sweep of all sinks.
 pub(super) struct Sweeping {
     pub(super) program: Arc<JobProgram>,
     pub(super) job: JobIdentity,
     pub(super) below: Generation,
+    pub(super) waits: Waits,
 }
 
 impl Sweeping {
@@ -35,6 +36,7 @@ impl Sweeping {
             let Some(mut settler) = factory.settler()? else {
                 return Ok(Vec::new());
             };
+            let _wait = self.waits.begin(format!("sink {:?} (looking for leftovers)", uid.as_str()));
             let request = SweepRequest { uid: uid.clone(), job: self.job.clone(), below: self.below };
             settler.sweep(&request)
         })

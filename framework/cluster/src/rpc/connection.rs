@@ -3,9 +3,10 @@
 use std::{io, time::Duration};
 
 use flott_core::{Error, LeaderEpoch, Result};
+use flott_runtime::exchange::ByteStream;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
+    io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
     net::TcpStream,
     sync::mpsc,
     task::JoinHandle,
@@ -23,16 +24,11 @@ const OUTBOX_MESSAGES: usize = 16_384;
 /// Time to write what is left when a connection is closed in good order.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A two-way byte stream: TCP, or a pipe within one process.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// The reading half of a connection.
-pub(crate) type Reader = BufReader<ReadHalf<Box<dyn Stream>>>;
+pub(crate) type Reader = BufReader<ReadHalf<Box<dyn ByteStream>>>;
 
 /// Splits a stream.
-pub(crate) fn split(stream: Box<dyn Stream>) -> (Reader, WriteHalf<Box<dyn Stream>>) {
+pub(crate) fn split(stream: Box<dyn ByteStream>) -> (Reader, WriteHalf<Box<dyn ByteStream>>) {
     let (reader, writer) = tokio::io::split(stream);
     (BufReader::new(reader), writer)
 }
@@ -51,7 +47,10 @@ pub(crate) struct Outbox<M> {
 
 impl<M: Serialize> Outbox<M> {
     /// Starts to write to `writer`; the handle ends when everything is written or the connection is broken.
-    pub(crate) fn start(epoch: LeaderEpoch, writer: WriteHalf<Box<dyn Stream>>) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(
+        epoch: LeaderEpoch,
+        writer: WriteHalf<Box<dyn ByteStream>>,
+    ) -> (Self, JoinHandle<()>) {
         let (frames, waiting) = mpsc::channel(OUTBOX_MESSAGES);
         let writing = tokio::spawn(write_frames(writer, waiting));
         (Self { epoch, frames, messages: std::marker::PhantomData }, writing)
@@ -70,7 +69,7 @@ impl<M: Serialize> Outbox<M> {
     }
 }
 
-async fn write_frames(mut writer: WriteHalf<Box<dyn Stream>>, mut waiting: mpsc::Receiver<Vec<u8>>) {
+async fn write_frames(mut writer: WriteHalf<Box<dyn ByteStream>>, mut waiting: mpsc::Receiver<Vec<u8>>) {
     while let Some(frame) = waiting.recv().await {
         if let Err(error) = writer.write_all(&frame).await {
             tracing::debug!(%error, "cannot write to a connection");

@@ -2,16 +2,22 @@
 
 use flott_core::{Error, ErrorKind, Result, ResultExt};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Largest frame of a registered peer: committables and splits of a checkpoint travel in one.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Largest frame of a peer that has not yet said who it is.
-pub(crate) const HELLO_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const HELLO_BYTES_MAX: usize = 1024;
 
 /// Bytes that are allocated before they have arrived.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// The first bytes of a TLS connection, of any version.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
+
+/// The first bytes of the answer of a TLS peer to anything that is not TLS.
+const TLS_ALERT: [u8; 2] = [0x15, 3];
 
 const MAGIC: [u8; 4] = *b"FLTC";
 const VERSION: u16 = 1;
@@ -30,10 +36,30 @@ pub(crate) async fn write_preamble(writer: &mut (impl AsyncWrite + Unpin)) -> Re
 pub(crate) async fn read_preamble(reader: &mut (impl AsyncRead + Unpin)) -> Result<()> {
     let mut bytes = [0; 6];
     reader.read_exact(&mut bytes).await.or_error(ErrorKind::Transient, "the connection ended")?;
+    if bytes.starts_with(&TLS_HANDSHAKE) {
+        return Err(Error::transient(
+            "the connection begins as TLS does; this process has neither `secret_file` nor `tls_cert`",
+        ));
+    }
     if bytes != preamble() {
         return Err(Error::transient(format!(
             "the connection begins with {bytes:02x?}, which no TaskManager of this version sends"
         )));
+    }
+    Ok(())
+}
+
+/// Waits for the first bytes of an answer.
+///
+/// # Errors
+/// [`ErrorKind::Settings`] when they are TLS and not frames.
+pub(crate) async fn expect_no_tls(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<()> {
+    let begun = reader.fill_buf().await.or_error(ErrorKind::Transient, "cannot receive")?;
+    if begun.starts_with(&TLS_ALERT) {
+        return Err(Error::new(
+            ErrorKind::Settings,
+            "it speaks TLS; this process has neither `secret_file` nor `tls_cert`",
+        ));
     }
     Ok(())
 }
@@ -98,5 +124,16 @@ mod tests {
         assert!(error.contains("no valid message"), "{error}");
         let error = read_preamble(&mut &b"GET / HTTP/1.1"[..]).await.unwrap_err().to_string();
         assert!(error.contains("no TaskManager"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_end_with_tls_and_one_without_is_said_at_both() {
+        let error = read_preamble(&mut &[0x16, 3, 1, 0, 200, 1][..]).await.unwrap_err().to_string();
+        assert!(error.contains("neither `secret_file` nor"), "{error}");
+        let error = expect_no_tls(&mut &[0x15, 3, 3, 0, 2, 2, 50][..]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        // A short frame, and one as long as those two bytes of an alert say.
+        assert!(expect_no_tls(&mut &[1, 0, 0, 0, 1][..]).await.is_ok());
+        assert!(expect_no_tls(&mut &[0x15, 0, 3, 0, 2][..]).await.is_ok());
     }
 }

@@ -1,11 +1,13 @@
 //! The messages.
 
 use flott_control::{Failure, TaskId, checkpoint::CheckpointKind, splits::Split};
-use flott_core::{AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid};
+use flott_core::{
+    AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid, operator::Counters,
+};
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};
 
-use crate::{ack::TaskAck, progress::Counters};
+use crate::ack::TaskAck;
 
 /// A message under the JobManager's reign in which it counts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,15 +26,17 @@ pub(crate) struct Hello {
 }
 
 /// The JobManager's answer to [`Hello`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Reception {
     Welcome(Box<Welcome>),
-    /// No: the kind gives the exit code.
-    Refused(Failure),
+    /// No. Why is in the JobManager's log, and nowhere else: it would help a stranger.
+    Refused,
+    /// This JobManager checks the job and does not lead yet: come again.
+    NotLeading,
 }
 
-/// What a TaskManager has to know to build the same program.
-#[derive(Debug, Serialize, Deserialize)]
+/// The data from which a TaskManager builds the same program. It cannot be shown: parameters may be passwords.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Welcome {
     pub(crate) epoch: LeaderEpoch,
     /// Differs between clusters.
@@ -44,6 +48,8 @@ pub(crate) struct Welcome {
     pub(crate) settings: String,
     /// The checkpoint directory as the JobManager's machine names it, for people.
     pub(crate) checkpoint_place: String,
+    /// Number of an entry that is in the journal there, or was until later ones replaced it.
+    pub(crate) journal_entry: u64,
     pub(crate) fingerprint: u64,
     /// The job graph as JSON, to name the first difference.
     pub(crate) graph: String,

@@ -7,3 +7,5 @@
 pub(crate) mod connection;
 pub(crate) mod frame;
 pub(crate) mod message;
+#[cfg(test)]
+mod mutations;

@@ -7,7 +7,7 @@ use std::{
 use flott_control::{TaskId, checkpoint::CheckpointKind};
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
-    sink::DeliveryGuarantee,
+    operator::Counters, sink::DeliveryGuarantee,
 };
 use flott_plan::{ExecutionPlan, OperatorRole};
 use flott_runtime::{
@@ -19,7 +19,7 @@ use flott_runtime::{
 use tokio::sync::{mpsc, watch};
 
 use super::evidence::{Event, Prepared, send_from_thread};
-use crate::{progress::Counters, rpc::message::OperatorCounters};
+use crate::rpc::message::OperatorCounters;
 
 /// One attempt in this TaskManager, from the order to deploy until nothing of it is left.
 pub(super) struct Attempt {
@@ -230,11 +230,7 @@ impl Attempt {
                 watermark: EventTime::MAX.0,
             });
             let metrics = &subtask.metrics;
-            counted.counters += Counters {
-                records_in: metrics.records_in.load(Ordering::Relaxed),
-                records_out: metrics.records_out.load(Ordering::Relaxed),
-                records_dropped: metrics.records_dropped.load(Ordering::Relaxed),
-            };
+            counted.counters += metrics.counters();
             counted.watermark = counted.watermark.min(metrics.watermark.load(Ordering::Relaxed));
         }
         by_uid.into_values().collect()

@@ -13,7 +13,8 @@ use crate::rpc::message::Welcome;
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Waits until the entry by which the JobManager took over is seen in `storage`.
+/// Waits until the journal entry that the JobManager has named, or a later one, is seen in `storage`. It is read by name: a
+/// listing may be as old as what a file system over the network caches.
 ///
 /// # Errors
 /// [`ErrorKind::Settings`] when it is not: the directory is another one.
@@ -25,12 +26,13 @@ pub(super) async fn find_leader(
 ) -> Result<()> {
     let since = clock.now();
     loop {
-        let seen = Journal::read(storage).await;
+        let seen = Journal::read_from(storage, welcome.journal_entry).await;
         if matches!(&seen, Ok(record) if is_led(record.as_ref(), welcome.cluster, welcome.epoch)) {
             return Ok(());
         }
         if clock.now().since(since) > VISIBLE_TIMEOUT {
-            let seen = seen?;
+            seen?;
+            let seen = Journal::read(storage).await?;
             return Err(Error::new(
                 ErrorKind::Settings,
                 refusal(seen.as_ref(), storage, welcome, jobmanager),
@@ -69,6 +71,11 @@ fn refusal(
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    use flott_core::SystemClock;
+    use flott_state::storage::{Leader, Observed};
+
     use super::*;
 
     fn record(run: &str, epoch: u64) -> JobRecord {
@@ -86,20 +93,39 @@ mod tests {
         assert!(is_led(Some(record("run-1", 4))), "another JobManager has just taken over");
     }
 
-    #[tokio::test]
-    async fn a_refusal_names_both_directories_and_what_to_do() {
-        let directory = tempfile::TempDir::new().unwrap();
-        let storage = CheckpointStorage::open(directory.path().to_str().unwrap()).await.unwrap();
-        let welcome = Welcome {
+    fn welcome(journal_entry: u64) -> Welcome {
+        Welcome {
             epoch: LeaderEpoch(3),
-            cluster: 1,
+            cluster: hash::bytes(b"run-1"),
             job_name: "sum".into(),
             parameters: String::new(),
             settings: String::new(),
             checkpoint_place: "/var/lib/sum".into(),
+            journal_entry,
             fingerprint: 0,
             graph: String::new(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_recognised_without_a_listing() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let storage = CheckpointStorage::open(directory.path().to_str().unwrap()).await.unwrap();
+        let name_run = |led: &mut JobRecord| led.clone_from(&record("run-1", 3));
+        let nobody = Observed::default();
+        let journal = Journal::lead(storage.clone(), &nobody, Leader::default(), name_run).await.unwrap();
+        let newest = journal.newest();
+        // A name that is no path makes the store refuse to list the journal, though entries can be read.
+        std::fs::write(directory.path().join("journal").join(OsStr::from_bytes(b"\xff")), "").unwrap();
+        Journal::read(&storage).await.unwrap_err();
+        find_leader(&storage, &welcome(newest), "host:6123", &SystemClock).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_both_directories_and_what_to_do() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let storage = CheckpointStorage::open(directory.path().to_str().unwrap()).await.unwrap();
+        let welcome = welcome(1);
         let text = refusal(None, &storage, &welcome, "host:6123");
         let own = directory.path().canonicalize().unwrap().display().to_string();
         for part in

@@ -6,7 +6,10 @@ use flott_core::{Error, Result};
 use flott_runtime::exchange::ExchangeListener;
 use tokio::runtime::Handle;
 
-use crate::progress::{JobEvent, ProgressListener};
+use crate::{
+    progress::{JobEvent, ProgressListener},
+    security::Security,
+};
 
 /// Takes connections of other TaskManagers where the user said so. Else at the address from which this process reaches the
 /// JobManager: that is where the JobManager sees it, and tells the others to go.
@@ -23,14 +26,25 @@ impl Exchange {
     }
 
     /// Listens on `address`, if it does not yet. What listened elsewhere stays open for those that still use it.
-    pub(super) async fn listen(&mut self, address: String) -> Result<Arc<ExchangeListener>> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`](flott_core::ErrorKind::Settings) when the address cannot be used, or not without TLS.
+    pub(super) async fn listen(
+        &mut self,
+        address: String,
+        security: &Security,
+    ) -> Result<Arc<ExchangeListener>> {
         if let Some((open, listener)) = &self.open
             && *open == address
         {
             return Ok(Arc::clone(listener));
         }
-        let bound = address.clone();
-        let binding = self.network.spawn(async move { ExchangeListener::bind(&bound).await });
+        let (bound, security) = (address.clone(), security.clone());
+        let binding = self.network.spawn(async move {
+            let context = format!("cannot listen on {bound} for other TaskManagers");
+            let listener = security.listen(&bound, &context).await?;
+            ExchangeListener::start(listener, security.transport())
+        });
         let listener = binding.await.map_err(|error| Error::internal(error.to_string()))??;
         let listener = Arc::new(listener);
         let text = format!("TaskManager: exchange on port {}", listener.port());
@@ -56,6 +70,10 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
 
+    fn plain() -> Security {
+        Security::open(&crate::settings::ClusterSettings::default()).unwrap()
+    }
+
     fn exchange() -> Exchange {
         Exchange::new(Handle::current(), Arc::new(Silent))
     }
@@ -68,7 +86,7 @@ mod tests {
         let stream = socket.connect(jobmanager.local_addr().unwrap()).await.unwrap();
         let (_, mut seen) = jobmanager.accept().await.unwrap();
         let mut exchange = exchange();
-        let listener = exchange.listen(address("", stream.local_addr().unwrap())).await.unwrap();
+        let listener = exchange.listen(address("", stream.local_addr().unwrap()), &plain()).await.unwrap();
         seen.set_port(listener.port());
         assert_eq!(seen.ip().to_string(), "127.0.0.2");
         TcpStream::connect(seen).await.unwrap();
@@ -77,9 +95,9 @@ mod tests {
     #[tokio::test]
     async fn it_stays_where_it_is_until_the_address_changes() {
         let mut exchange = exchange();
-        let first = exchange.listen("127.0.0.1:0".into()).await.unwrap();
-        assert!(Arc::ptr_eq(&first, &exchange.listen("127.0.0.1:0".into()).await.unwrap()));
-        assert!(!Arc::ptr_eq(&first, &exchange.listen("127.0.0.2:0".into()).await.unwrap()));
+        let first = exchange.listen("127.0.0.1:0".into(), &plain()).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &exchange.listen("127.0.0.1:0".into(), &plain()).await.unwrap()));
+        assert!(!Arc::ptr_eq(&first, &exchange.listen("127.0.0.2:0".into(), &plain()).await.unwrap()));
     }
 
     #[test]

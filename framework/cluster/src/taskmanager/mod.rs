@@ -14,16 +14,18 @@ mod handshake;
 mod membership;
 mod session;
 mod snapshots;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
 use flott_core::{Clock, LeaderEpoch, SystemClock};
 use flott_plan::ExecutionPlan;
-use flott_runtime::program::JobProgram;
+use flott_runtime::{exchange::ByteStream, program::JobProgram};
 use flott_state::storage::CheckpointStorage;
 use tokio::runtime::Handle;
 
-use crate::{launch::BuildProgram, rpc::connection::Stream, settings::ClusterSettings};
+use crate::{launch::BuildProgram, security::Security, settings::ClusterSettings};
 
 pub(crate) use membership::{Membership, serve_pipe};
 
@@ -31,6 +33,7 @@ pub(crate) use membership::{Membership, serve_pipe};
 pub(crate) struct Member {
     pub(crate) build_id: String,
     pub(crate) settings: ClusterSettings,
+    pub(crate) security: Security,
     pub(crate) build_program: Arc<BuildProgram>,
     /// Runs connections between TaskManagers.
     pub(crate) network: Handle,
@@ -41,10 +44,11 @@ impl Member {
     pub(crate) fn new(
         build_id: String,
         settings: ClusterSettings,
+        security: Security,
         build_program: Arc<BuildProgram>,
         network: Handle,
     ) -> Self {
-        Self { build_id, settings, build_program, network, clock: Arc::new(SystemClock) }
+        Self { build_id, settings, security, build_program, network, clock: Arc::new(SystemClock) }
     }
 }
 
@@ -59,4 +63,4 @@ pub(crate) struct Job {
 }
 
 /// Where a TaskManager's connection to the JobManager comes from.
-pub(crate) type Connection = Box<dyn Stream>;
+pub(crate) type Connection = Box<dyn ByteStream>;

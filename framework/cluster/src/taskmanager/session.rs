@@ -202,9 +202,16 @@ impl Session {
                 }
             }
             Ok(prepared) => {
-                attempt.give_up();
-                // Dropping operators may block on what they hold.
-                tokio::task::spawn_blocking(move || drop(prepared));
+                // Dropping operators may block on what they hold. Until then the attempt is not gone.
+                let events = self.events.clone();
+                tokio::spawn(async move {
+                    let dropping = tokio::task::spawn_blocking(move || drop(prepared));
+                    if let Err(error) = dropping.await {
+                        tracing::error!(%error, "operators that were not needed any more panicked");
+                    }
+                    let result = Err(NotPrepared::Cancelled);
+                    let _ = events.send(Event::Prepared { attempt: id, result }).await;
+                });
                 return;
             }
             Err(NotPrepared::Cancelled) => return attempt.give_up(),
@@ -250,6 +257,8 @@ impl Session {
         let news = match result {
             None => return,
             Some(Ok(ack)) => TaskNews::Acked { checkpoint, ack },
+            // State that cannot be written now cannot be written later either.
+            Some(Err(failure)) if failure.kind == ErrorKind::State => TaskNews::Failed { failure },
             Some(Err(failure)) => TaskNews::Declined { checkpoint, reason: failure.message },
         };
         self.tell(attempt, task, news);
@@ -324,7 +333,11 @@ impl Session {
         let gone: Vec<_> =
             self.attempts.iter().filter(|(_, attempt)| is_gone(attempt)).map(|(&id, _)| id).collect();
         for attempt in gone {
-            self.attempts.remove(&attempt);
+            if let Some(gone) = self.attempts.remove(&attempt) {
+                // The last numbers: those of the last heartbeat may be a second old.
+                let counters = gone.counters();
+                self.send(ToJobManager::Heartbeat { attempt: Some(attempt), counters });
+            }
             tracing::debug!(attempt = attempt.0, "nothing of the attempt runs here any more");
             self.send(ToJobManager::AttemptGone { attempt });
         }
@@ -383,3 +396,7 @@ async fn read(mut reader: Reader, epoch: LeaderEpoch, events: mpsc::Sender<Event
     };
     let _ = events.send(Event::JobManagerGone { reason }).await;
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

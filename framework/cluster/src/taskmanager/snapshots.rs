@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flott_control::{Failure, TaskId};
 use flott_core::{
-    AttemptId, CheckpointId, Error, KeyGroup, OperatorUid, Result, Schema,
+    AttemptId, CheckpointId, Error, KeyGroup, OperatorUid, Result, Schema, panic,
     snapshot::{KeyedSnapshotSink, OperatorSnapshot, StateContent, WriteKeyed},
 };
 use flott_runtime::program::TaskSnapshot;
@@ -145,7 +145,9 @@ impl Writing {
         for (operator, states) in ack.operators.iter_mut().zip(keyed) {
             for (name, schema, write) in states {
                 let write = until_aborted(write, self.aborted.clone());
-                if let Err(error) = file.keyed(&operator.uid, &name, schema, write) {
+                // Records are encoded by what may be the user's own code.
+                let written = panic::catch(|| file.keyed(&operator.uid, &name, schema, write));
+                if let Err(error) = written {
                     file.abort();
                     return Err(error.context(format!("operator {}, state {name:?}", operator.uid)));
                 }
@@ -189,6 +191,7 @@ fn join<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
 fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(TaskAck, Vec<KeyedStates>)> {
     let (mut ack, mut keyed) = (TaskAck::default(), Vec::new());
     for (uid, snapshot) in operators {
+        let counters = snapshot.counters;
         let (mut lists, mut states) = (Vec::new(), KeyedStates::new());
         for state in snapshot.states {
             match state.content {
@@ -199,7 +202,7 @@ fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(TaskAck
                 }
             }
         }
-        ack.operators.push(OperatorAck { uid, file: None, lists });
+        ack.operators.push(OperatorAck { uid, file: None, lists, counters });
         keyed.push(states);
     }
     Ok((ack, keyed))

@@ -3,16 +3,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use flott_core::{
-    LeaderEpoch, Record, SubtaskIndex, VertexId, sink::DeliveryGuarantee, snapshot::StateSnapshot,
-};
-use flott_plan::{ExecutionPlan, GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning};
-use flott_runtime::program::JobProgram;
-use flott_state::storage::CheckpointStorage;
+use flott_core::{Record, SubtaskIndex, VertexId, snapshot::StateSnapshot};
 use tempfile::TempDir;
 
 use super::*;
-use crate::settings::ClusterSettings;
+use crate::taskmanager::testing::{job, uid};
 
 /// A TaskManager's snapshots, of one operator in one subtask.
 struct Kit {
@@ -20,40 +15,6 @@ struct Kit {
     writers: SnapshotWriters,
     events: mpsc::Receiver<Event>,
     aborted: watch::Sender<bool>,
-}
-
-fn uid() -> OperatorUid {
-    OperatorUid::new("sum").unwrap()
-}
-
-fn graph() -> JobGraph {
-    let node = |uid, role| OperatorNode {
-        uid,
-        role,
-        description: String::new(),
-        parallelism: None,
-        states: Vec::new(),
-        side_outputs: Vec::new(),
-    };
-    let mut graph = JobGraph::default();
-    let from = graph.add_operator(node(uid(), OperatorRole::Source)).unwrap();
-    let sink = OperatorUid::new("sink").unwrap();
-    let to = graph.add_operator(node(sink, OperatorRole::Sink(DeliveryGuarantee::None))).unwrap();
-    let (side_output, partitioning) = (None, Partitioning::Forward);
-    graph.add_edge(GraphEdge { from, side_output, to, partitioning, schema: u64::schema() });
-    graph
-}
-
-async fn job(directory: &TempDir) -> Job {
-    let graph = graph();
-    Job {
-        program: JobProgram { graph: graph.clone(), operators: Vec::new(), edges: Vec::new() },
-        plan: ExecutionPlan::new(graph, 1).unwrap(),
-        settings: ClusterSettings::default(),
-        storage: CheckpointStorage::open(directory.path().to_str().unwrap()).await.unwrap(),
-        cluster: 0,
-        epoch: LeaderEpoch(1),
-    }
 }
 
 impl Kit {
@@ -67,7 +28,7 @@ impl Kit {
     /// Checkpoint 1 of the operator, with one state.
     fn write(&self, content: StateContent) {
         let state = StateSnapshot { name: "total".into(), schema: u64::schema(), content };
-        let operators = vec![(uid(), OperatorSnapshot { states: vec![state] })];
+        let operators = vec![(uid(), OperatorSnapshot::new(vec![state]))];
         let task = TaskId::new(VertexId(0), SubtaskIndex(0));
         let snapshot = TaskSnapshot { checkpoint: CheckpointId(1), operators };
         self.writers.write(AttemptId(1), task, snapshot, self.aborted.subscribe());

@@ -41,7 +41,8 @@ fn a_task_manager_of_another_build_is_refused() {
     let jobmanager = JobManagerThread::start(in_directory(directory.path()), &params);
     let other = TaskManagerThread::start_as(&jobmanager.address, 1, "another").end();
     assert_eq!(other.exit_code(), 5, "{other:?}");
-    assert!(format!("{other:?}").contains("build another"), "{other:?}");
+    assert!(format!("{other:?}").contains("its log says why"), "{other:?}");
+    assert!(!format!("{other:?}").contains("test"), "it has learnt the right build: {other:?}");
     let member = TaskManagerThread::start(&jobmanager.address, 1);
     assert_finished(&jobmanager.end());
     assert_eq!(member.end().exit_code(), 0);

@@ -190,7 +190,16 @@ pub(crate) struct JobManagerThread {
 
 impl JobManagerThread {
     pub(crate) fn start(settings: ClusterSettings, params: &Params) -> Self {
-        let (stop, launch) = launch(settings, params);
+        Self::start_changed(settings, params, |_| {})
+    }
+
+    pub(crate) fn start_changed(
+        settings: ClusterSettings,
+        params: &Params,
+        change: impl FnOnce(&mut JobLaunch),
+    ) -> Self {
+        let (stop, mut launch) = launch(settings, params);
+        change(&mut launch);
         let (told, lines) = Told::new();
         let thread = thread::spawn(move || run_jobmanager(launch, told));
         let line = lines.wait_for("listens on ");
@@ -230,7 +239,7 @@ impl TaskManagerThread {
         Self::start_changed(jobmanager, slots, |launch| launch.build_id = build_id.into())
     }
 
-    fn start_changed(jobmanager: &str, slots: u32, change: impl FnOnce(&mut JobLaunch)) -> Self {
+    pub(crate) fn start_changed(jobmanager: &str, slots: u32, change: impl FnOnce(&mut JobLaunch)) -> Self {
         let settings = ClusterSettings { jobmanager: jobmanager.into(), slots, ..settings() };
         let (stop, mut launch) = launch(settings, &Params::new(Path::new("unused"), 0, 0.0));
         launch.parameters = serde_json::Value::Null;

@@ -7,3 +7,5 @@ mod kit;
 mod local;
 mod processes;
 mod resuming;
+mod strangers;
+mod tls;

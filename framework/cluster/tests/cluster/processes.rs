@@ -104,11 +104,15 @@ fn a_task_manager_that_is_asked_to_end_while_its_job_manager_goes_waits_for_no_o
 
 const JOBMANAGER: &str = "FLOTT_TEST_JOBMANAGER";
 
+/// The secret file of that TaskManager, if it has one.
+const SECRET: &str = "FLOTT_TEST_SECRET";
+
 /// The TaskManager that other tests start as a process; nothing where its variable is not set.
 #[test]
 fn task_manager_process() {
     let Ok(jobmanager) = std::env::var(JOBMANAGER) else { return };
-    let settings = ClusterSettings { jobmanager, ..settings() };
+    let secret_file = std::env::var(SECRET).unwrap_or_default();
+    let settings = ClusterSettings { jobmanager, secret_file, ..settings() };
     let (_stop, launch) = launch(settings, &Params::new(Path::new("unused"), 0, 0.0));
     let outcome = run_taskmanager(launch, Arc::new(Silent));
     std::process::exit(outcome.exit_code().into());
@@ -134,14 +138,19 @@ fn job_manager_process() {
     std::process::exit(0);
 }
 
-const RECORDS: u64 = 60_000;
-const RATE: f64 = 20_000.0;
+pub(crate) const RECORDS: u64 = 60_000;
+pub(crate) const RATE: f64 = 20_000.0;
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     fn start(jobmanager: &str) -> Self {
         Self::start_in(Path::new("."), jobmanager)
+    }
+
+    pub(crate) fn start_with_secret(jobmanager: &str, secret_file: &Path) -> Self {
+        let variables = [(JOBMANAGER, jobmanager), (SECRET, secret_file.to_str().unwrap())];
+        Self::run("processes::task_manager_process", &variables, Path::new("."))
     }
 
     fn start_in(directory: &Path, jobmanager: &str) -> Self {
@@ -160,12 +169,12 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    fn exit_code(mut self) -> Option<i32> {
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
 }
@@ -187,7 +196,7 @@ fn storm(signal: &str, expected: &str) {
     let others = [0, 1].map(|_| Process::start(&jobmanager.address));
     jobmanager.lines.wait_for("checkpoint 3 complete");
     first.signal(signal);
-    let line = jobmanager.lines.wait_for("TaskManager 1 lost");
+    let line = jobmanager.lines.wait_for("TaskManager 1 was lost");
     assert!(line.contains(expected), "{line}");
     jobmanager.lines.wait_for("deploying attempt 2 from checkpoint");
     if signal == "-STOP" {
