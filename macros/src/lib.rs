@@ -20,7 +20,11 @@ use syn::parse_macro_input;
 ///
 /// Fields must be records themselves. On a field:
 /// - `#[record(event_time)]`: when it happened; of type `EventTime`, or `i64` or `u64` milliseconds since the epoch.
-/// - `#[record(serde)]`: a type of another crate, encoded through serde; it must be `Clone`.
+/// - `#[record(serde)]`: a type of another crate, encoded through serde; it must be `Clone`. Its fields are written with
+///   their names, so that a later version of the type can reorder, remove and add some (with `#[serde(default)]`). A type
+///   that cannot read back what it writes fails the job before the first checkpoint is complete.
+/// - `#[record(serde, version = 2)]`: says that what the type writes means something else than before: state that an
+///   earlier version wrote is refused instead of misread. State knows a foreign type by its name without the path.
 ///
 /// ```
 /// use flott::prelude::*;

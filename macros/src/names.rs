@@ -4,12 +4,10 @@
 //! their names are chosen for the error message in which a user meets them.
 
 use proc_macro2::{Ident, Span};
-use quote::format_ident;
-use syn::ext::IdentExt;
 
-/// The hidden constant with a timer's number.
-pub(crate) fn timer_number(timer: &Ident) -> Ident {
-    format_ident!("__timer_field_{}", timer.unraw(), span = timer.span())
+/// The hidden function from a timer's name to its number.
+pub(crate) fn timer_number(span: Span) -> Ident {
+    Ident::new("__timer_number", span)
 }
 
 /// The hidden check that every timer has its method. It takes a bit set of those that have.
@@ -17,5 +15,5 @@ pub(crate) fn timer_check(span: Span) -> Ident {
     Ident::new("__derive_operator", span)
 }
 
-/// What a timer's method is called after.
+/// The prefix of a timer's method, before the timer's name.
 pub(crate) const TIMER_METHOD_PREFIX: &str = "on_";

@@ -2,7 +2,10 @@
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{GenericArgument, Generics, PathArguments, PathSegment, Type};
+use syn::{
+    GenericArgument, Generics, PathArguments, PathSegment, Type, TypePath,
+    visit_mut::{self, VisitMut},
+};
 
 /// The last segment of a path type, which is how types are recognised.
 pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
@@ -67,6 +70,26 @@ pub(crate) fn text(ty: &Type) -> String {
     text
 }
 
+/// A type as one would write it with all names imported: without the paths of modules.
+pub(crate) fn short(ty: &Type) -> String {
+    struct Shorten;
+    impl VisitMut for Shorten {
+        fn visit_type_path_mut(&mut self, path: &mut TypePath) {
+            // The segments behind `<T as Trait>` are no path of modules.
+            if path.qself.is_none()
+                && let Some(last) = path.path.segments.pop()
+            {
+                path.path.leading_colon = None;
+                path.path.segments = std::iter::once(last).collect();
+            }
+            visit_mut::visit_type_path_mut(self, path);
+        }
+    }
+    let mut ty = ty.clone();
+    Shorten.visit_type_mut(&mut ty);
+    text(&ty)
+}
+
 /// The same tokens, all at one place of the user's program.
 pub(crate) fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
     let respan = |mut token: TokenTree| {
@@ -97,6 +120,13 @@ mod tests {
         assert_eq!(type_arguments(&ty).len(), 2);
         assert_eq!(text(&parse_quote!(Box<dyn Send>)), "Box<dyn Send>");
         assert!(is_same(&parse_quote!(Vec<u8>), &parse_quote!(Vec<u8>)));
+    }
+
+    #[test]
+    fn a_short_type_has_no_paths() {
+        assert_eq!(short(&parse_quote!(chrono::DateTime<::chrono::Utc>)), "DateTime<Utc>");
+        assert_eq!(short(&parse_quote!((std::net::IpAddr, [a::B; 2]))), "(IpAddr, [B; 2])");
+        assert_eq!(short(&parse_quote!(<a::B as c::D>::E)), text(&parse_quote!(<B as c::D>::E)));
     }
 
     #[test]

@@ -180,8 +180,138 @@ fn schemas_name_fields_variants_and_foreign_types() {
     let moved = vec![field("type", "String"), field("at", "u64")];
     assert_eq!(variants[2].1, Schema::Struct(String::from("Moved"), moved));
     let Schema::Struct(_, fields) = Priced::<u8>::schema() else { panic!("a struct has a struct's schema") };
-    assert_eq!(fields[0].1, Schema::Foreign(String::from("Decimal")));
+    assert_eq!(fields[0].1, Schema::Foreign { name: String::from("Decimal"), version: 1 });
     assert_ne!(Priced::<u8>::schema(), Priced::<u16>::schema());
+}
+
+#[derive(flott::Record, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CardName(String);
+
+#[derive(flott::Record, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Nobody,
+    Person { name: CardName, year: u16 },
+    Company(Option<CardId>),
+}
+
+/// Frozen for ever: where keys lie in snapshots depends on them.
+#[test]
+fn key_hashes_of_derived_types_are_frozen() {
+    let name = || CardName(String::from("card-42"));
+    let hashes = [
+        CardId(42).key_hash(),
+        name().key_hash(),
+        Currency::Yen.key_hash(),
+        Owner::Nobody.key_hash(),
+        Owner::Person { name: name(), year: 1999 }.key_hash(),
+        Owner::Company(Some(CardId(42))).key_hash(),
+        PAYMENT.key_hash(),
+        Many::V256.key_hash(),
+    ];
+    assert_eq!(hashes, FROZEN);
+}
+
+const FROZEN: [u64; 8] = [
+    13679457532755275413,
+    8717680644895784589,
+    14180145310254810295,
+    15019021104524350167,
+    6340333818752241261,
+    8464446265748042307,
+    11715488579985507683,
+    7707623209840805660,
+];
+
+#[test]
+fn a_newtype_lies_in_tables_as_what_it_wraps() {
+    let seed = hash::HashSeed::new(1, 2);
+    let scratch = &mut Vec::new();
+    const { assert!(CardId::KEY_HASH_IS_UNIQUE && !CardName::KEY_HASH_IS_UNIQUE && !Owner::KEY_HASH_IS_UNIQUE) }
+    assert_eq!(CardId(42).table_hash(seed, scratch), 42u64.table_hash(seed, scratch));
+    let text = String::from("card-42");
+    assert_eq!(CardName(text.clone()).table_hash(seed, scratch), text.table_hash(seed, scratch));
+    assert_ne!(Owner::Nobody.table_hash(seed, scratch), Owner::Company(None).table_hash(seed, scratch));
+}
+
+#[derive(flott::Record)]
+struct ByPath {
+    #[record(serde, version = 2)]
+    at: std::net::IpAddr,
+    #[record(serde)]
+    all: std::collections::HashMap<u8, std::net::IpAddr>,
+}
+
+#[test]
+fn how_a_foreign_type_is_written_in_the_source_does_not_matter() {
+    use std::collections::HashMap;
+    let Schema::Struct(_, fields) = ByPath::schema() else { panic!("a struct has a struct's schema") };
+    let names = [("IpAddr", 2), ("HashMap<u8, IpAddr>", 1)];
+    let expected = names.map(|(name, version)| Schema::Foreign { name: name.into(), version });
+    assert_eq!(fields.into_iter().map(|(_, schema)| schema).collect::<Vec<_>>(), expected);
+    let Schema::Struct(_, fields) = Priced::<HashMap<u8, CardNumber>>::schema() else { panic!("as above") };
+    let Schema::Foreign { name, .. } = &fields[1].1 else { panic!("behind serde") };
+    assert!(name.starts_with("Vec<(HashMap<u8, CardNumber"), "{name}");
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
+struct CardNumber(u64);
+
+#[derive(flott::Record)]
+struct Tree {
+    nodes: Vec<Node>,
+}
+
+#[derive(flott::Record)]
+struct Node {
+    name: String,
+    tree: Option<Tree>,
+}
+
+#[test]
+fn records_that_contain_each_other_are_invalid() {
+    let why = Tree::schema().check().unwrap_err();
+    assert!(why.contains("`Tree`, which contains `Node`, which contains `Tree` again"), "{why}");
+    assert!(Node::schema().check().is_err());
+    let node = Node { name: String::new(), tree: None };
+    assert_eq!(Tree { nodes: vec![node] }.nodes[0].name.len(), 0);
+}
+
+/// Reads what it wrote as something else.
+#[derive(Debug, PartialEq, Clone)]
+struct Broken;
+
+impl Serialize for Broken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(7)
+    }
+}
+
+impl<'de> Deserialize<'de> for Broken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bool::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+#[derive(flott::Record)]
+enum Holder {
+    Empty,
+    Listed(Vec<Option<Held>>),
+    Named { held: Held },
+}
+
+#[derive(flott::Record)]
+struct Held(#[record(serde)] Broken);
+
+#[test]
+fn a_foreign_value_is_checked_wherever_it_lies() {
+    let check = |holder: &Holder| record::ForeignCheck::new(&Holder::schema()).record(holder);
+    check(&Holder::Empty).unwrap();
+    check(&Holder::Listed(vec![None])).unwrap();
+    for holder in [Holder::Listed(vec![None, Some(Held(Broken))]), Holder::Named { held: Held(Broken) }] {
+        let error = check(&holder).unwrap_err();
+        assert_eq!(error.name, "Broken");
+        assert!(error.to_string().contains("expected a boolean"), "{error}");
+    }
 }
 
 /// More variants than a byte can number.

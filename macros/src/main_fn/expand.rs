@@ -20,7 +20,7 @@ pub(super) fn main(main: &Main, function: &ItemFn) -> TokenStream {
             ::flott::plumbing::run_main::<#params>(
                 #build,
                 ::flott::plumbing::JobInfo {
-                    name: ::core::env!("CARGO_PKG_NAME"),
+                    name: ::core::option_env!("CARGO_BIN_NAME").unwrap_or(::core::env!("CARGO_PKG_NAME")),
                     version: ::core::env!("CARGO_PKG_VERSION"),
                     about: #about,
                 },
@@ -47,7 +47,7 @@ mod tests {
                 ::flott::plumbing::run_main::<::flott::NoParams>(
                     |job, ::flott::NoParams { .. }| main(job),
                     ::flott::plumbing::JobInfo {
-                        name: ::core::env!("CARGO_PKG_NAME"),
+                        name: ::core::option_env!("CARGO_BIN_NAME").unwrap_or(::core::env!("CARGO_PKG_NAME")),
                         version: ::core::env!("CARGO_PKG_VERSION"),
                         about: "Counts.",
                     },

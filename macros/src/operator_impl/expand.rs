@@ -1,7 +1,7 @@
 //! From model to tokens.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Type, spanned::Spanned};
 
 use super::{
@@ -32,7 +32,7 @@ fn timers(operator: &Operator) -> TokenStream {
     let calls = operator.timers.iter().map(|method| {
         let (number, call) = (timer_number(&operator.self_ty, method), call(method));
         quote! {
-            if timer == #number {
+            if ::core::option::Option::Some(timer) == const { #number } {
                 return #call;
             }
         }
@@ -47,18 +47,32 @@ fn timers(operator: &Operator) -> TokenStream {
 fn timer_check(operator: &Operator) -> TokenStream {
     let self_ty = &operator.self_ty;
     let check = names::timer_check(self_ty.span());
-    let numbers = operator.timers.iter().map(|method| timer_number(self_ty, method));
-    quote_spanned!(self_ty.span()=> <#self_ty>::#check(0 #(| 1 << #numbers)*))
+    let bits = operator.timers.iter().map(|method| timer_bit(self_ty, method));
+    quote_spanned!(self_ty.span()=> <#self_ty>::#check(0 #(| #bits)*))
 }
 
-/// The number of the timer that `method` is called for. All of it has the method's span, for the error that there is
+/// The bit of the timer that `method` is called for. All of it has the span of the method, for the error that there is
 /// no such timer.
+fn timer_bit(self_ty: &Type, method: &Method) -> TokenStream {
+    let (number, timer, span) = (timer_number(self_ty, method), timer_name(method), method.ident.span());
+    let message = format!(
+        "method `{}` has no timer: add the field `#[timer] {timer}: EventTimer` or `#[timer] {timer}: ProcessingTimer` to the \
+         struct, or move the method to an `impl` block without `#[operator]`",
+        method.ident,
+    );
+    quote_spanned!(span=> 1 << #number.expect(#message))
+}
+
 fn timer_number(self_ty: &Type, method: &Method) -> TokenStream {
-    let (name, span) = (method.ident.to_string(), method.ident.span());
-    let timer = name.strip_prefix(names::TIMER_METHOD_PREFIX).unwrap_or(&name);
-    let number = names::timer_number(&format_ident!("{timer}", span = span));
+    let (timer, span) = (timer_name(method), method.ident.span());
+    let number = names::timer_number(span);
     let self_ty = types::respanned(self_ty.to_token_stream(), span);
-    quote_spanned!(span=> <#self_ty>::#number)
+    quote_spanned!(span=> <#self_ty>::#number(#timer))
+}
+
+fn timer_name(method: &Method) -> String {
+    let name = method.ident.to_string();
+    name.strip_prefix(names::TIMER_METHOD_PREFIX).unwrap_or(&name).to_owned()
 }
 
 fn call(method: &Method) -> TokenStream {
@@ -92,6 +106,8 @@ mod tests {
         };
         let model =
             valid::operator(&TokenStream::new(), &item).unwrap_or_else(|wrong| panic!("{}", wrong.error));
+        let message = "method `on_later` has no timer: add the field `#[timer] later: EventTimer` or `#[timer] later: \
+                       ProcessingTimer` to the struct, or move the method to an `impl` block without `#[operator]`";
         let expected = quote! {
             #[automatically_derived]
             impl ::flott::plumbing::operators::function::ProcessFunction<u64> for Pass {
@@ -116,14 +132,14 @@ mod tests {
                     _context: &::flott::plumbing::operators::function::Context,
                     _out: &mut ::flott::plumbing::core::operator::Output<u64>,
                 ) -> ::flott::plumbing::core::Result<()> {
-                    if timer == <Pass>::__timer_field_later {
+                    if ::core::option::Option::Some(timer) == const { <Pass>::__timer_number("later") } {
                         return ::core::result::Result::Ok(Self::on_later(self, key));
                     }
                     ::core::panic!("there is no timer number {}", timer)
                 }
             }
             #[allow(clippy::identity_op)]
-            const _: () = <Pass>::__derive_operator(0 | 1 << <Pass>::__timer_field_later);
+            const _: () = <Pass>::__derive_operator(0 | 1 << <Pass>::__timer_number("later").expect(#message));
         };
         assert_eq!(operator(&model).to_string(), expected.to_string());
     }

@@ -5,6 +5,7 @@ use quote::quote;
 use syn::{ItemImpl, Type, parse_quote};
 
 use super::{frame::Frame, valid::Mistakes};
+use crate::types;
 
 /// The mistakes as errors, and an implementation of `ProcessFunction` without content.
 pub(super) fn operator(mistakes: &Mistakes<'_>) -> TokenStream {
@@ -15,7 +16,7 @@ pub(super) fn operator(mistakes: &Mistakes<'_>) -> TokenStream {
 
 fn implementation(item: &ItemImpl, mistakes: &Mistakes<'_>) -> TokenStream {
     let nothing: Type = parse_quote!(());
-    let input = mistakes.input.as_ref().filter(|ty| !matches!(ty, Type::Reference(_) | Type::ImplTrait(_)));
+    let input = mistakes.input.as_ref().map(referent).filter(|ty| is_sized(ty));
     let frame = Frame {
         self_ty: &item.self_ty,
         generics: &item.generics,
@@ -25,4 +26,14 @@ fn implementation(item: &ItemImpl, mistakes: &Mistakes<'_>) -> TokenStream {
     };
     let body = quote!(::core::unreachable!());
     frame.filled(&body, &body)
+}
+
+/// A record that is borrowed by mistake was meant to be the one behind the reference.
+fn referent(ty: &Type) -> &Type {
+    if let Type::Reference(reference) = ty { &reference.elem } else { ty }
+}
+
+fn is_sized(ty: &Type) -> bool {
+    !matches!(ty, Type::ImplTrait(_) | Type::TraitObject(_) | Type::Slice(_))
+        && !types::is_named(ty, &["str"])
 }

@@ -62,6 +62,11 @@ pub(super) fn field(attributes: &[Attribute], errors: &mut Errors) -> Option<Mar
     found
 }
 
+/// Returns `true` if a field has one of the attributes.
+pub(super) fn is_marked(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| Mark::of(attribute).is_some())
+}
+
 /// Refuses attributes where they have no meaning.
 pub(super) fn refuse(attributes: &[Attribute], errors: &mut Errors) {
     for (attribute, mark) in attributes.iter().filter_map(|attribute| Some((attribute, Mark::of(attribute)?)))

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Data, DeriveInput, parse_quote};
 
-use super::{model::Role, valid};
+use super::{attr, model::Role, valid};
 use crate::names;
 
 /// The mistakes as errors, and implementations without content.
@@ -16,23 +16,18 @@ pub(super) fn operator(input: &DeriveInput, error: &syn::Error) -> TokenStream {
 
 fn inherent(input: &DeriveInput) -> TokenStream {
     let (ident, visibility) = (&input.ident, &input.vis);
-    let (mut parameters, mut timers) = (Vec::new(), Vec::new());
-    for field in named_fields(input) {
-        match (valid::role_of(&field.ty), &field.ident) {
-            (Role::Timer(_), Some(ident)) => timers.push(names::timer_number(ident)),
-            (Role::Parameter, Some(_)) => parameters.push(&field.ty),
-            _ => {}
-        }
-    }
-    let check = names::timer_check(ident.span());
+    let parameters = named_fields(input).filter(|field| is_parameter(field)).map(|field| &field.ty);
+    let (number, check) = (names::timer_number(ident.span()), names::timer_check(ident.span()));
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     quote! {
-        #[allow(dead_code, non_upper_case_globals)]
+        #[allow(dead_code)]
         impl #impl_generics #ident #type_generics #where_clause {
             #visibility fn new(#(_: #parameters),*) -> Self {
                 ::core::unreachable!()
             }
-            #(#visibility const #timers: usize = 0;)*
+            #visibility const fn #number(_: &str) -> ::core::option::Option<usize> {
+                ::core::option::Option::Some(0)
+            }
             #visibility const fn #check(_: u64) {}
         }
     }
@@ -91,6 +86,11 @@ fn traits(input: &DeriveInput) -> TokenStream {
             }
         }
     }
+}
+
+/// A field with an attribute and the wrong type was not meant to be a parameter.
+fn is_parameter(field: &syn::Field) -> bool {
+    field.ident.is_some() && valid::role_of(&field.ty) == Role::Parameter && !attr::is_marked(&field.attrs)
 }
 
 fn named_fields(input: &DeriveInput) -> impl Iterator<Item = &syn::Field> {

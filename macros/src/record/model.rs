@@ -45,6 +45,8 @@ pub(super) enum Codec {
     Serde {
         /// Whether its type depends on the record's type parameters.
         is_generic: bool,
+        /// The version of what it writes.
+        version: u32,
     },
 }
 

@@ -58,7 +58,8 @@ impl Reader<'_> {
             if let Some(path) = attributes.event_time {
                 self.event_time(at, &path, &field.ty, &mut fields);
             }
-            let codec = self.codec(attributes.serde.is_some(), &field.ty);
+            let version = attributes.version.map_or(1, |(number, _)| number);
+            let codec = self.codec(attributes.serde.map(|_| version), &field.ty);
             fields.fields.push(Field { member: located(member, field), ty: field.ty.clone(), codec });
         }
         fields
@@ -74,9 +75,9 @@ impl Reader<'_> {
         }
     }
 
-    fn codec(&mut self, is_foreign: bool, ty: &Type) -> Codec {
-        if is_foreign {
-            return Codec::Serde { is_generic: !types::parameters_in(ty, self.generics).is_empty() };
+    fn codec(&mut self, version: Option<u32>, ty: &Type) -> Codec {
+        if let Some(version) = version {
+            return Codec::Serde { is_generic: !types::parameters_in(ty, self.generics).is_empty(), version };
         }
         if is_recursive(ty, self.ident) {
             self.errors.at(ty, "a record cannot contain itself: its schema would have no end");
@@ -126,7 +127,7 @@ fn bounded(generics: &Generics, shape: &Shape) -> Generics {
             parameter.bounds.push(parse_quote!(::flott::plumbing::core::Record));
         }
     }
-    for field in fields.iter().filter(|field| field.codec == Codec::Serde { is_generic: true }) {
+    for field in fields.iter().filter(|field| matches!(field.codec, Codec::Serde { is_generic: true, .. })) {
         let ty = &field.ty;
         bounded.make_where_clause().predicates.push(parse_quote! {
             #ty: ::flott::plumbing::serde::Serialize + ::flott::plumbing::serde::de::DeserializeOwned
@@ -159,6 +160,12 @@ mod tests {
                 cents: &'a i64,
                 #[record(event_time)]
                 seconds: u32,
+                #[record(version = 2)]
+                a: u8,
+                #[record(serde, version = 0, version)]
+                b: u8,
+                #[record(serde, version = 2, version = 3)]
+                c: u8,
                 next: Option<Box<Payment>>,
             }
         };
@@ -172,6 +179,10 @@ mod tests {
                 "`serde` is there already",
                 "`serde` takes no value",
                 "an event time is an `EventTime`, or `i64` or `u64` milliseconds",
+                "a version belongs to what serde writes: `#[record(serde, version = 2)]`",
+                "a version is a number above zero: `version = 2`",
+                "a version is a number above zero: `version = 2`",
+                "`version` is there already",
                 "a record cannot contain itself: its schema would have no end",
             ]
         );

@@ -9,18 +9,17 @@ use crate::{
     operator_struct::model::{Field, Operator, Role},
 };
 
-/// `new`, the timers' numbers, and the check that each timer has its method.
+/// `new`, the numbers of the timers, and the check that each timer has its method.
 pub(super) fn items(operator: &Operator) -> TokenStream {
     let Operator { ident, generics, .. } = operator;
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    let (constructor, numbers, check) =
-        (constructor(operator), timer_numbers(operator), timer_check(operator));
+    let (constructor, number, check) = (constructor(operator), timer_number(operator), timer_check(operator));
     quote! {
         #constructor
 
         #[automatically_derived]
         impl #impl_generics #ident #type_generics #where_clause {
-            #numbers
+            #number
             #check
         }
     }
@@ -48,28 +47,35 @@ fn constructor(operator: &Operator) -> TokenStream {
     }
 }
 
-fn timer_numbers(operator: &Operator) -> TokenStream {
-    let visibility = &operator.visibility;
+fn timer_number(operator: &Operator) -> TokenStream {
+    let (name, visibility) = (names::timer_number(operator.ident.span()), &operator.visibility);
     let numbers = operator.timers().enumerate().map(|(number, (field, _))| {
-        let (name, number) = (names::timer_number(&field.ident), Literal::usize_unsuffixed(number));
-        quote! {
-            #[doc(hidden)]
-            #[allow(dead_code, non_upper_case_globals)]
-            #visibility const #name: usize = #number;
-        }
+        // A constant function can match bytes, not yet strings.
+        let timer = Literal::byte_string(field.name().as_bytes());
+        let number = Literal::usize_unsuffixed(number);
+        quote!(#timer => ::core::option::Option::Some(#number),)
     });
-    quote!(#(#numbers)*)
+    quote! {
+        #[doc(hidden)]
+        #[allow(dead_code, clippy::match_single_binding)]
+        #visibility const fn #name(timer: &str) -> ::core::option::Option<usize> {
+            match timer.as_bytes() {
+                #(#numbers)*
+                _ => ::core::option::Option::None,
+            }
+        }
+    }
 }
 
 fn timer_check(operator: &Operator) -> TokenStream {
     let (name, visibility) = (names::timer_check(operator.ident.span()), &operator.visibility);
-    let checks = operator.timers().map(|(field, _)| {
-        let (number, timer) = (names::timer_number(&field.ident), field.name());
+    let checks = operator.timers().enumerate().map(|(number, (field, _))| {
+        let (number, timer) = (Literal::usize_unsuffixed(number), field.name());
         let message = format!(
             "timer `{timer}` has no method: write `fn {}{timer}(&mut self)` in the `#[operator]` impl",
             names::TIMER_METHOD_PREFIX,
         );
-        quote!(::core::assert!(timers_with_method & (1 << Self::#number) != 0, #message);)
+        quote!(::core::assert!(timers_with_method & (1 << #number) != 0, #message);)
     });
     quote! {
         #[doc(hidden)]

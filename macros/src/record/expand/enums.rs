@@ -20,7 +20,8 @@ pub(super) fn bodies(ident: &Ident, variants: &[Variant]) -> Bodies {
         duplicate: duplicate(variants),
         fixed: is_plain.then(|| (encode_fixed(&number, variants), decode_fixed())),
         event_time: event_time(variants),
-        key_hash: None,
+        hashes: None,
+        check_foreign: check_foreign(variants),
     }
 }
 
@@ -105,6 +106,25 @@ fn duplicate(variants: &[Variant]) -> TokenStream {
         quote!(Self::#ident #pattern => Self::#ident #constructor,)
     });
     quote!(match self { #(#arms)* })
+}
+
+fn check_foreign(variants: &[Variant]) -> TokenStream {
+    let filled = variants.iter().filter(|variant| !variant.fields.fields.is_empty());
+    let arms: Vec<_> = filled
+        .map(|Variant { ident, fields }| {
+            let pattern = fields.pattern();
+            let checks = fields.fields.iter().map(|field| {
+                let binding = field.binding();
+                field.check_foreign(&quote!(#binding))
+            });
+            quote!(Self::#ident #pattern => { #(#checks;)* })
+        })
+        .collect();
+    match arms.len() {
+        0 => TokenStream::new(),
+        filled if filled == variants.len() => quote!(match self { #(#arms)* }),
+        _ => quote!(match self { #(#arms)* _ => {} }),
+    }
 }
 
 fn encode_fixed(number: &Number, variants: &[Variant]) -> TokenStream {

@@ -74,20 +74,37 @@ impl Field {
         }
     }
 
+    /// Gives foreign values to the check.
+    pub(super) fn check_foreign(&self, value: &TokenStream) -> TokenStream {
+        match self.codec {
+            Codec::Record => {
+                let check_foreign = self.function("check_foreign");
+                quote!(#check_foreign(#value, check)?)
+            }
+            Codec::Serde { .. } => {
+                let ty = &self.ty;
+                quote!(check.value::<#ty>(#value)?)
+            }
+        }
+    }
+
     fn schema(&self) -> TokenStream {
         let ty = &self.ty;
-        let foreign = match self.codec {
+        let (name, version) = match self.codec {
             Codec::Record => {
                 let schema = self.function("schema");
                 return quote!(#schema());
             }
-            Codec::Serde { is_generic: true } => quote!(::core::any::type_name::<#ty>()),
-            Codec::Serde { is_generic: false } => {
-                let name = types::text(ty);
-                quote!(#name)
+            // Only the compiler knows what stands for the parameters.
+            Codec::Serde { is_generic: true, version } => {
+                (quote!(::flott::plumbing::core::record::foreign_name::<#ty>()), version)
+            }
+            Codec::Serde { is_generic: false, version } => {
+                let name = types::short(ty);
+                (quote!(::std::string::String::from(#name)), version)
             }
         };
-        quote!(::flott::plumbing::core::Schema::Foreign(::std::string::String::from(#foreign)))
+        quote!(::flott::plumbing::core::Schema::Foreign { name: #name, version: #version })
     }
 
     /// The variable that a pattern binds the field to.

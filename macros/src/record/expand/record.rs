@@ -16,7 +16,16 @@ pub(super) struct Bodies {
     /// `encode_fixed` and `decode_fixed`.
     pub(super) fixed: Option<(TokenStream, TokenStream)>,
     pub(super) event_time: Option<TokenStream>,
-    pub(super) key_hash: Option<TokenStream>,
+    pub(super) hashes: Option<Hashes>,
+    /// Statements.
+    pub(super) check_foreign: TokenStream,
+}
+
+/// Those of the field that a newtype wraps.
+pub(super) struct Hashes {
+    pub(super) is_unique: TokenStream,
+    pub(super) key: TokenStream,
+    pub(super) table: TokenStream,
 }
 
 /// The implementation of `Record`.
@@ -38,12 +47,13 @@ pub(in crate::record) fn record(record: &Record) -> TokenStream {
 }
 
 fn required(bodies: &Bodies) -> TokenStream {
-    let Bodies { fixed_size, schema, encode, decode, duplicate, .. } = bodies;
+    let Bodies { fixed_size, schema, encode, decode, duplicate, check_foreign, .. } = bodies;
     let (out, input) = (named_if_used("out", encode), named_if_used("input", decode));
+    let check = named_if_used("check", check_foreign);
     quote! {
         const FIXED_SIZE: ::core::option::Option<usize> = #fixed_size;
         fn schema() -> ::flott::plumbing::core::Schema {
-            #schema
+            ::flott::plumbing::core::Schema::of::<Self>(|| #schema)
         }
         #[inline]
         fn encode(&self, #out: &mut ::std::vec::Vec<u8>) {
@@ -56,6 +66,13 @@ fn required(bodies: &Bodies) -> TokenStream {
         #[inline]
         fn duplicate(&self) -> Self {
             #duplicate
+        }
+        fn check_foreign(
+            &self,
+            #check: &mut ::flott::plumbing::core::record::ForeignCheck,
+        ) -> ::core::result::Result<(), ::flott::plumbing::core::record::Unreadable> {
+            #check_foreign
+            ::core::result::Result::Ok(())
         }
     }
 }
@@ -83,15 +100,24 @@ fn optional(bodies: &Bodies) -> TokenStream {
             }
         }
     });
-    let key_hash = bodies.key_hash.as_ref().map(|body| {
+    let hashes = bodies.hashes.as_ref().map(|Hashes { is_unique, key, table }| {
         quote! {
+            const KEY_HASH_IS_UNIQUE: bool = #is_unique;
             #[inline]
             fn key_hash(&self) -> u64 {
-                #body
+                #key
+            }
+            #[inline]
+            fn table_hash(
+                &self,
+                seed: ::flott::plumbing::core::hash::HashSeed,
+                scratch: &mut ::std::vec::Vec<u8>,
+            ) -> u64 {
+                #table
             }
         }
     });
-    quote!(#fixed #event_time #key_hash)
+    quote!(#fixed #event_time #hashes)
 }
 
 /// A parameter's name, led by an underscore where the body is without it.

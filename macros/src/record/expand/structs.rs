@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
-use super::record::Bodies;
+use super::record::{Bodies, Hashes};
 use crate::record::model::{Codec, Field, Fields};
 
 pub(super) fn bodies(ident: &Ident, fields: &Fields) -> Bodies {
@@ -11,6 +11,7 @@ pub(super) fn bodies(ident: &Ident, fields: &Fields) -> Bodies {
     let sizes = all.iter().map(Field::fixed_size);
     let encode = all.iter().map(|field| field.encode(&of_self(field)));
     let decode = fields.constructor(Field::decode);
+    let check_foreign = all.iter().map(|field| field.check_foreign(&of_self(field)));
     let duplicate = fields.constructor(|field| field.duplicate(&of_self(field)));
     Bodies {
         fixed_size: quote!(::flott::plumbing::core::record::fixed_sum(&[#(#sizes),*])),
@@ -24,12 +25,19 @@ pub(super) fn bodies(ident: &Ident, fields: &Fields) -> Bodies {
             let time = time.unit.converted(&quote!(self.#member));
             quote!(::core::option::Option::Some(#time))
         }),
-        key_hash: newtype(all).map(|field| {
-            let key_hash = field.function("key_hash");
-            let value = of_self(field);
-            quote!(#key_hash(#value))
+        hashes: newtype(all).map(|field| Hashes {
+            is_unique: field.function("KEY_HASH_IS_UNIQUE"),
+            key: call(field, "key_hash", &quote!()),
+            table: call(field, "table_hash", &quote!(seed, scratch)),
         }),
+        check_foreign: quote!(#(#check_foreign;)*),
     }
+}
+
+/// A call of a function of the field's `Record` implementation.
+fn call(field: &Field, function: &str, arguments: &TokenStream) -> TokenStream {
+    let (function, value) = (field.function(function), of_self(field));
+    quote!(#function(#value, #arguments))
 }
 
 fn of_self(field: &Field) -> TokenStream {

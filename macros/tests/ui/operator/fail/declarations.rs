@@ -30,5 +30,5 @@ impl Everything {
 }
 
 fn main() {
-    let _ = Everything::new(5).clone();
+    let _ = Everything::new().clone();
 }
