@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use flott_core::{MaxParallelism, Result, source::Source};
 use flott_operators::watermark::Watermarks;
-use flott_plan::OperatorRole;
+use flott_plan::{OperatorRole, WatermarkStrategy};
 use flott_runtime::program::JobProgram;
 
 use crate::{
@@ -37,7 +37,8 @@ impl Job {
     #[track_caller]
     pub fn source<S: Source>(&mut self, uid: &str, source: S) -> SourceStream<S::Out> {
         let watermarks = Arc::new(Mutex::new(Watermarks::none()));
-        let spec = NodeSpec::new(uid, OperatorRole::Source, source.description());
+        let spec =
+            NodeSpec::new(uid, OperatorRole::Source(WatermarkStrategy::default()), source.description());
         let factory = SourceFactory { source, watermarks: Arc::clone(&watermarks) };
         let operator = self.declaration.add_operator(spec, Arc::new(factory));
         let origin = Origin { operator, side_output: None };

@@ -2,9 +2,13 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use flott_core::{Key, OperatorId, Record, operator::Operator, state::StateDeclaration};
-use flott_operators::{function::ProcessFunction, keyed::KeyedProcess, reduce::KeyedReduce};
-use flott_plan::{OperatorRole, Partitioning};
+use flott_core::{Key, OperatorId, Record, operator::Operator, random};
+use flott_operators::{
+    function::{ProcessFunction, TimerKind},
+    keyed::KeyedProcess,
+    reduce::KeyedReduce,
+};
+use flott_plan::Partitioning;
 use flott_runtime::{exchange::Edge, output::HashPartitioner};
 use flott_state::heap::HeapBackend;
 
@@ -41,25 +45,19 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     }
 
     /// Adds an operator and the hash edges to it.
-    #[track_caller]
     pub(crate) fn add<O: Operator + 'static>(
         &self,
-        uid: &str,
-        description: &str,
-        states: Vec<StateDeclaration>,
-        side_outputs: &[&str],
+        spec: NodeSpec,
         make: impl Fn(S) -> O + Send + Sync + 'static,
     ) -> OperatorId {
-        let mut spec = NodeSpec::new(uid, OperatorRole::Transform, description.into());
-        spec.states = states;
-        spec.side_outputs = side_outputs.iter().map(ToString::to_string).collect();
         let key = Prototype::new(self.key.clone());
         let factory = LinkFactory::new(move || make(key.instance()));
         let operator = self.declaration.add_operator(spec, Arc::new(factory));
+        self.declaration.check_schema(operator, "the key", &K::schema());
         let max_parallelism = self.declaration.max_parallelism();
         for origin in &self.origins {
             let key = Prototype::new(self.key.clone());
-            let edge = Edge::<T>::new(move |channels| {
+            let edge = Edge::<T>::new(move |_, channels| {
                 Box::new(HashPartitioner::new(key.instance(), max_parallelism, channels))
             });
             let schema = T::schema();
@@ -80,9 +78,12 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     {
         let name = std::any::type_name::<F>().rsplit("::").next().unwrap_or_default();
         let (prototype, probe) = (Prototype::new(function.clone()), function);
-        let operator = self.add(uid, name, F::declarations(), F::side_outputs(), move |key| {
-            KeyedProcess::new(prototype.instance(), key, HeapBackend)
-        });
+        let mut spec = NodeSpec::transform(uid, name);
+        spec.states = F::declarations();
+        spec.side_outputs = F::side_outputs().iter().map(ToString::to_string).collect();
+        spec.needs_event_time = F::timers().contains(&TimerKind::EventTime);
+        let operator =
+            self.add(spec, move |key| KeyedProcess::new(prototype.instance(), key, heap_backend()));
         let check = move |name: &str, target| probe.clone().bind_side_output(name, target);
         self.stream_of(operator).with_side_outputs(Arc::new(check))
     }
@@ -105,9 +106,10 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
         F: FnMut(&mut T, T) + Clone + Send + 'static,
     {
         let reduce = Prototype::new(reduce);
-        let states = KeyedReduce::<K, T, F, S, HeapBackend>::declarations();
-        let operator = self.add(uid, "reduce", states, &[], move |key| {
-            KeyedReduce::<K, T, F, S, HeapBackend>::new(reduce.instance(), key, HeapBackend)
+        let mut spec = NodeSpec::transform(uid, "reduce");
+        spec.states = KeyedReduce::<K, T, F, S, HeapBackend>::declarations();
+        let operator = self.add(spec, move |key| {
+            KeyedReduce::<K, T, F, S, HeapBackend>::new(reduce.instance(), key, heap_backend())
         });
         self.stream_of(operator)
     }
@@ -116,4 +118,9 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
     pub fn window(self, window: flott_operators::window::TumblingWindows) -> WindowedStream<T, K, S> {
         WindowedStream::new(self, window)
     }
+}
+
+/// The backend of the keyed state of one operator instance.
+pub(crate) fn heap_backend() -> HeapBackend {
+    HeapBackend::new(random::hash_seed())
 }

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod declare;
+mod features;
 mod job;
 mod keyed;
 mod launch;
@@ -58,7 +59,7 @@ pub mod plumbing {
     }
 }
 
-/// The job that the README shows must compile.
+/// The jobs that the README shows must compile.
 #[cfg(all(doctest, feature = "kafka"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;

@@ -10,7 +10,7 @@ pub use flott_connectors::{
     collection::CollectionSource, discard::DiscardSink, generate::GenerateSource, print::PrintSink,
 };
 pub use flott_core::{
-    Error, ErrorKind, EventTime, ProcessingTime, Record, Result, ResultExt, Watermark,
+    Error, ErrorKind, EventTime, ProcessingTime, Record, Result, ResultExt, Secret, Watermark,
     operator::{Output, SideOutput},
     state::{EventTimer, MapState, ProcessingTimer, ValueState},
 };
@@ -22,4 +22,10 @@ pub use flott_operators::{
 };
 pub use serde::{Deserialize, Serialize};
 
+#[cfg(not(feature = "file"))]
+#[doc(hidden)]
+pub use crate::features::File as FileSink;
+#[cfg(not(feature = "kafka"))]
+#[doc(hidden)]
+pub use crate::features::{Kafka as KafkaSink, Kafka as KafkaSource};
 pub use crate::{Job, KeyedStream, Stream, WindowedStream};

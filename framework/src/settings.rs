@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, path::Path};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
-    error::Kind,
     providers::{Format, Serialized, Toml},
     value::{Dict, Map, Value},
 };
@@ -47,7 +46,10 @@ impl Sources {
     pub(crate) fn add_file(&mut self, path: &Path, text: &str) -> Result<()> {
         let origin = path.display().to_string();
         let table = Figment::from(Toml::string(text)).extract::<Dict>();
-        let mut table = table.map_err(|error| invalid(format!("{origin} is not valid TOML: {error}")))?;
+        let mut table = table.map_err(|error| {
+            let reason = without_excerpt(&error.to_string());
+            invalid(format!("{origin} is not valid TOML: {reason}"))
+        })?;
         match table.remove(PARAMETERS_TABLE) {
             Some(Value::Dict(_, parameters)) => {
                 add(&mut self.parameters, parameters, &format!("[params] in {origin}"));
@@ -91,6 +93,18 @@ impl Sources {
     }
 }
 
+/// A parser's message without the lines of the file that it quotes: they may hold a password.
+fn without_excerpt(message: &str) -> String {
+    let is_quoted = |line: &&str| {
+        line.trim_start_matches([' ', '\t'])
+            .trim_start_matches(char::is_numeric)
+            .trim_start()
+            .starts_with('|')
+    };
+    let lines: Vec<_> = message.lines().filter(|line| !is_quoted(line)).map(str::trim).collect();
+    lines.join("; ")
+}
+
 /// Kubernetes tells every container of a Service named `flott` by `FLOTT_SERVICE_HOST`, `FLOTT_PORT` and more.
 fn is_service_link(key: &str) -> bool {
     key == "PORT" || ["SERVICE_", "PORT_"].iter().any(|prefix| key.starts_with(prefix))
@@ -120,36 +134,53 @@ impl Provider for Assignment<'_> {
     }
 }
 
-/// Makes a settings struct of layers over its defaults.
-///
-/// # Errors
-/// Unknown keys and values of the wrong type; each names the place it came from.
-pub(crate) fn extract<S: Default + Serialize + DeserializeOwned>(layers: &Layers) -> Result<S> {
-    let mut figment = Figment::from(Serialized::defaults(S::default()));
-    let defaults: Dict = figment.extract().map_err(|error| Error::internal(error.to_string()))?;
-    for (key, sourced) in layers {
-        let value = defaults
-            .get(key)
-            .map_or_else(|| sourced.value.clone(), |default| coerce(&sourced.value, default));
-        figment = figment.merge(Assignment { key, value, origin: &sourced.origin });
-    }
-    figment.extract::<S>().map_err(|errors| {
-        let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
-        let lines: Vec<_> = errors.into_iter().map(|error| explain(&error, layers, &known)).collect();
-        invalid(lines.join("\n"))
-    })
+/// Names the layers with a key that no setting has.
+pub(crate) fn unknown_keys(layers: &Layers, known: &[&str]) -> Vec<String> {
+    let unknown = layers.iter().filter(|(key, _)| !known.contains(&key.as_str()));
+    unknown.map(|(key, sourced)| unknown_key(key, &sourced.origin, known)).collect()
 }
 
-fn explain(error: &figment::Error, layers: &Layers, known: &[&str]) -> String {
-    let key = match &error.kind {
-        Kind::UnknownField(key, _) => key.clone(),
-        _ => error.path.join("."),
-    };
-    let origin = layers.get(&key).map_or("defaults", |sourced| sourced.origin.as_str());
-    match &error.kind {
-        Kind::UnknownField(..) => unknown_key(&key, origin, known),
-        kind => format!("setting `{key}` ({origin}): {kind}"),
+/// The keys of a settings struct.
+pub(crate) fn keys_of<S: Default + Serialize>() -> Result<Vec<String>> {
+    Ok(defaults::<S>()?.into_keys().collect())
+}
+
+/// Makes a settings struct of those layers that it has a key for, over its defaults. Each value that is wrong is noted in
+/// `mistakes`, with the place it came from, and counts as not set.
+///
+/// # Errors
+/// When the struct cannot be read back from its own defaults, a bug.
+pub(crate) fn extract<S: Default + Serialize + DeserializeOwned>(
+    layers: &Layers,
+    mistakes: &mut Vec<String>,
+) -> Result<S> {
+    let defaults = defaults::<S>()?;
+    let mut figment = Figment::from(Serialized::defaults(S::default()));
+    for (key, Sourced { value, origin }) in layers {
+        let Some(default) = defaults.get(key) else { continue };
+        let assignment = Assignment { key, value: coerce(value, default), origin };
+        let with_it = figment.clone().merge(assignment);
+        match with_it.extract::<S>() {
+            Ok(_) => figment = with_it,
+            Err(errors) => mistakes.extend(
+                errors.into_iter().map(|error| format!("setting `{key}` ({origin}): {}", error.kind)),
+            ),
+        }
     }
+    figment.extract::<S>().map_err(|error| Error::internal(error.to_string()))
+}
+
+fn defaults<S: Default + Serialize>() -> Result<Dict> {
+    let defaults = Figment::from(Serialized::defaults(S::default())).extract();
+    defaults.map_err(|error| Error::internal(error.to_string()))
+}
+
+/// One error for all mistakes, one line each.
+///
+/// # Errors
+/// When there is one.
+pub(crate) fn refuse(mistakes: Vec<String>) -> Result<()> {
+    if mistakes.is_empty() { Ok(()) } else { Err(invalid(mistakes.join("\nerror: "))) }
 }
 
 /// Text that stands for a number or a truth value becomes one where the default is one; elsewhere text stays text.
@@ -221,6 +252,13 @@ mod tests {
         }
     }
 
+    fn sample(sources: &Sources) -> (Sample, Vec<String>) {
+        let known = keys_of::<Sample>().unwrap();
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        let mut mistakes = unknown_keys(&sources.settings, &known);
+        (extract(&sources.settings, &mut mistakes).unwrap(), mistakes)
+    }
+
     fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
         pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect::<Vec<_>>().into_iter()
     }
@@ -237,10 +275,9 @@ mod tests {
         ]));
         sources.add_assignment("again=true").unwrap();
         sources.add_flag("name", "7", "--name");
-        let sample: Sample = extract(&sources.settings).unwrap();
         let expected =
             Sample { slots: 3, name: "7".into(), checkpoint_dir: Some("0123".into()), again: true };
-        assert_eq!(sample, expected);
+        assert_eq!(sample(&sources), (expected, Vec::new()));
         assert_eq!(sources.parameters["group"].value, Value::from("42"));
         assert_eq!(sources.parameters["brokers"].origin, "[params] in flott.toml");
     }
@@ -255,25 +292,34 @@ mod tests {
             ("FLOTT_PORT_6123_TCP_ADDR", "10.0.0.1"),
         ]));
         assert_eq!(sources, Sources::default());
-        let settings = serde_json::to_value(flott_cluster::ClusterSettings::default()).unwrap();
-        for key in settings.as_object().unwrap().keys().map(String::as_str).chain(crate::launch::LAUNCH_KEYS)
-        {
+        for key in crate::launch::setting_keys().unwrap() {
             assert!(!is_service_link(&key.to_ascii_uppercase()), "{key} cannot be set by a variable");
         }
     }
 
     #[test]
-    fn mistakes_name_their_place() {
-        let error_of = |fill: &dyn Fn(&mut Sources)| {
-            let mut sources = Sources::default();
-            fill(&mut sources);
-            extract::<Sample>(&sources.settings).unwrap_err().to_string()
-        };
-        let error = error_of(&|sources| sources.add_environment(environment(&[("FLOTT_SLOT", "3")])));
-        assert_eq!(error, "unknown setting `slot` (variable FLOTT_SLOT); did you mean `slots`?");
-        let error = error_of(&|sources| sources.add_assignment("slots=many").unwrap());
-        assert!(error.contains("--set slots") && error.contains("many"), "{error}");
-        assert!(Sources::default().add_file(Path::new(FILE), "a = ").is_err());
+    fn all_mistakes_are_reported_and_name_their_place() {
+        let mut sources = Sources::default();
+        let file = "nam = 'x'\nslots = 'three'\nagain = 7\ncheckpoint_dir = 'right'";
+        sources.add_file(Path::new(FILE), file).unwrap();
+        sources.add_environment(environment(&[("FLOTT_SLOT", "3"), ("FLOTT_COLOUR", "blue")]));
+        sources.add_assignment("slots=many").unwrap();
+        let (sample, mistakes) = sample(&sources);
+        assert_eq!(sample, Sample { checkpoint_dir: Some("right".into()), ..Sample::default() });
+        let expected = [
+            "unknown setting `colour` (variable FLOTT_COLOUR); known keys are again, checkpoint_dir, name, slots",
+            "unknown setting `nam` (flott.toml); did you mean `name`?",
+            "unknown setting `slot` (variable FLOTT_SLOT); did you mean `slots`?",
+            "setting `again` (flott.toml): invalid type: found signed int `7`, expected a boolean",
+            "setting `slots` (--set slots): invalid type: found string \"many\", expected u32",
+        ];
+        assert_eq!(mistakes, expected);
+        let error = refuse(mistakes).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().lines().count()), (ErrorKind::Settings, 5));
+        let file = "[params]\npassword = \"swordfish\n";
+        let error = Sources::default().add_file(Path::new(FILE), file).unwrap_err();
+        assert!(error.to_string().contains("line 2, column"), "{error}");
+        assert!(!error.to_string().contains("swordfish"), "{error}");
         assert!(Sources::default().add_assignment("slots").is_err());
     }
 }

@@ -1,11 +1,16 @@
 //! Streams of records, and what can be done with them one record at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    panic::Location,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use flott_core::{
     Key, Record, Result,
     operator::{Discard, Downstream},
     sink::Sink,
+    time::millis,
 };
 use flott_operators::{
     fused::{
@@ -13,7 +18,7 @@ use flott_operators::{
     },
     watermark::Watermarks,
 };
-use flott_plan::OperatorRole;
+use flott_plan::{OperatorRole, WatermarkStrategy};
 
 use crate::{
     declare::{LinkFactory, NodeSpec, Origin, Prototype, SharedDeclaration, SinkFactory},
@@ -67,10 +72,26 @@ impl<T: Record> std::ops::Deref for SourceStream<T> {
     }
 }
 
+fn whole_millis(duration: Duration) -> u64 {
+    millis(duration).unsigned_abs()
+}
+
 impl<T: Record> SourceStream<T> {
     /// How event time advances: see [`Watermarks`]. Records take their event time from the closure given there, else
     /// from their field marked `#[record(event_time)]`, else from the source (for Kafka, the record's timestamp).
+    ///
+    /// Windows and event-time timers need this at every source that feeds them; a job without it is refused.
     pub fn watermarks(self, watermarks: Watermarks<T>) -> Stream<T> {
+        let strategy = match watermarks.out_of_orderness() {
+            None => WatermarkStrategy::AtEnd,
+            Some(out_of_orderness) => WatermarkStrategy::Bounded {
+                out_of_orderness_ms: whole_millis(out_of_orderness),
+                idleness_ms: watermarks.idle_timeout().map(whole_millis),
+            },
+        };
+        for origin in &self.stream.origins {
+            self.stream.declaration.set_watermarks(origin.operator, strategy);
+        }
         *self.watermarks.lock().unwrap_or_else(PoisonError::into_inner) = watermarks;
         self.stream
     }
@@ -96,21 +117,25 @@ impl<T: Record> Stream<T> {
 
     /// Another output of the operator that this stream comes from, declared there as a field
     /// `#[side_output] name: SideOutput<S>`.
+    #[track_caller]
     pub fn side_output<S: Record>(&self, name: &str) -> Stream<S> {
+        let place = Location::caller();
         let origin = &self.origins[0];
         let uid = self.declaration.uid(origin.operator);
         let declared = self.declaration.side_outputs(origin.operator);
         let target: Box<dyn Downstream<S>> = Box::new(Discard);
         let check = self.check_side_output.as_ref();
         let mut side_output = None;
-        if self.origins.len() > 1 || !declared.iter().any(|other| other == name) {
+        let is_main_output = self.origins.len() == 1 && origin.side_output.is_none();
+        if !is_main_output || !declared.iter().any(|other| other == name) {
             self.declaration.mistake(format!(
-                "operator {uid:?} has no side output {name:?}; it declares {declared:?}. \
+                "{place}: operator {uid:?} has no side output {name:?}; it declares {declared:?}. \
                  Call side_output right after the operator, before any closure"
             ));
         } else if check.is_none_or(|check| check(name, Box::new(target)).is_err()) {
-            self.declaration
-                .mistake(format!("side output {name:?} of operator {uid:?} is read as another type"));
+            self.declaration.mistake(format!(
+                "{place}: side output {name:?} of operator {uid:?} is read as another type"
+            ));
         } else {
             side_output = Some(name.to_string());
         }
@@ -204,7 +229,8 @@ impl<T: Record, C: Transform<Out = T>> Stream<T, C> {
     #[track_caller]
     pub fn erased(self) -> Stream<T> {
         if self.steps.is_empty() {
-            return Stream::new(self.declaration, self.origins);
+            let check_side_output = self.check_side_output;
+            return Stream { check_side_output, ..Stream::new(self.declaration, self.origins) };
         }
         let uid = self.declaration.derived_uid(&self.origins[0], &self.steps);
         let spec = NodeSpec::new(&uid, OperatorRole::Transform, self.steps.join(" → "));

@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use flott_core::operator::SideOutput;
 
-use crate::{declare::Prototype, keyed::KeyedStream, stream::Stream};
+use crate::{
+    declare::{NodeSpec, Prototype},
+    keyed::{KeyedStream, heap_backend},
+    stream::Stream,
+};
 
 /// A keyed stream whose records are grouped by windows of event time.
 #[must_use = "a stream does nothing until it ends in a sink"]
@@ -28,11 +32,13 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> WindowedStream<
     #[track_caller]
     pub fn aggregate<A: Aggregate<K, T>>(self, uid: &str, aggregate: A) -> Stream<A::Out> {
         let windows = self.windows;
-        let states = WindowOperator::<K, T, A, S, HeapBackend>::declarations(&windows);
+        let mut spec = NodeSpec::transform(uid, &windows.to_string());
+        spec.states = WindowOperator::<K, T, A, S, HeapBackend>::declarations(&windows);
+        spec.side_outputs = vec![LATE.into()];
+        spec.needs_event_time = true;
         let prototype = Prototype::new(aggregate);
-        let description = windows.to_string();
-        let operator = self.stream.add(uid, &description, states, &[LATE], move |key| {
-            WindowOperator::<K, T, A, S, HeapBackend>::new(windows, prototype.instance(), key, HeapBackend)
+        let operator = self.stream.add(spec, move |key| {
+            WindowOperator::<K, T, A, S, HeapBackend>::new(windows, prototype.instance(), key, heap_backend())
         });
         let check = |_name: &str, target| SideOutput::<T>::default().bind(target);
         self.stream.stream_of(operator).with_side_outputs(Arc::new(check))

@@ -208,6 +208,29 @@ fn closures_unions_and_rebalance_lose_nothing() {
     assert_eq!(actual, expected);
 }
 
+#[test]
+fn a_small_list_is_rebalanced_evenly() {
+    let directory = TempDir::new().unwrap();
+    let output = directory.path().to_path_buf();
+    let outcome = run(parallel(4), move |job| {
+        job.source("list", CollectionSource::new(0..1000u64))
+            .rebalance()
+            .sink("out", FileSink::json_lines(output.clone()));
+        Ok(())
+    });
+    assert_finished(&outcome);
+    // The last part of a file's name is the subtask that wrote it.
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in fs::read_dir(directory.path().join("out")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            let subtask = path.file_stem().unwrap().to_str().unwrap().rsplit('-').next().unwrap().to_owned();
+            *counts.entry(subtask).or_default() += fs::read_to_string(path).unwrap().lines().count();
+        }
+    }
+    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [250; 4]);
+}
+
 /// Reports each key once, a moment after it was first seen.
 #[derive(Operator)]
 struct Delayed {
@@ -275,20 +298,75 @@ fn user_errors_and_panics_fail_the_job_by_name() {
 }
 
 #[test]
+fn a_record_that_fails_after_every_restart_ends_the_job_and_its_position_is_named() {
+    let outcome = failing(0, |n| if n == 50 { Err(Error::user("fifty is too much")) } else { Ok(n) });
+    assert_eq!((outcome.status, outcome.summary.restarts), (OutcomeStatus::Failed, 2));
+    let error = outcome.error.unwrap().to_string();
+    for part in [
+        "3 times in the same way",
+        "same_failure_attempts",
+        "fifty is too much",
+        "source \"numbers\", numbers 0 to 99",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn the_summary_counts_every_record_once_though_some_were_read_again() {
+    for (parallelism, failures) in [(1, 0), (2, 2)] {
+        let directory = TempDir::new().unwrap();
+        let output = directory.path().to_path_buf();
+        let left = Failures::new(AtomicU32::new(failures));
+        let outcome = run(parallel(parallelism), move |job| {
+            declare(job, &output, READINGS / 2, &left);
+            Ok(())
+        });
+        assert_finished(&outcome);
+        assert_eq!(outcome.summary.restarts > 0, failures > 0);
+        let written = |name: &str| read(&directory.path().join(name)).len() as u64;
+        let counted = |uid: &str| {
+            let counters =
+                outcome.summary.operators.iter().find(|(known, _)| known.as_str() == uid).unwrap().1;
+            (counters.records_in, counters.records_out)
+        };
+        assert_eq!(counted("readings"), (READINGS, READINGS));
+        assert_eq!(counted("sums-out").0, written("sums"));
+        assert_eq!(counted("highs-out").0, written("highs"));
+        assert_eq!(counted("counts").0, written("counts"));
+    }
+}
+
+#[test]
 fn mistakes_in_the_declaration_are_all_reported() {
     let outcome = run(parallel(1), |job| {
         let numbers = job.source("numbers", CollectionSource::new(0..10u64)).erased();
         numbers.clone().key_by(|n| *n).reduce("a/b", |sum, n| *sum += n).sink("numbers", DiscardSink::new());
         numbers.side_output::<u64>("late").sink("late", DiscardSink::new());
+        // The check of a side output's name and type outlives `erased`.
+        let keyed = numbers.map(|n| (n, n)).key_by(|(n, _)| *n);
+        let late = keyed.window(TumblingWindows::of(Duration::from_secs(1))).count("counts").erased();
+        late.side_output::<(u64, u64)>("late").sink("late-pairs", DiscardSink::new());
+        late.side_output::<u64>("late").sink("late-numbers", DiscardSink::new());
+        late.side_output::<(u64, u64)>("late").side_output::<u64>("late").sink("twice", DiscardSink::new());
+        late.sink("out", DiscardSink::new());
         Ok(())
     });
     assert_eq!(outcome.status, OutcomeStatus::Failed);
     let error = outcome.error.unwrap();
     assert_eq!(error.kind(), ErrorKind::Settings);
     let text = error.to_string();
-    for expected in ["contains '/'", "\"numbers\" is given to two operators", "no side output \"late\""] {
-        assert!(text.contains(expected), "{expected} in {text}");
+    for expected in [
+        "contains '/'",
+        "\"numbers\" is given to two operators",
+        "\"numbers\" has no side output \"late\"",
+        "side output \"late\" of operator \"counts\" is read as another type",
+        "\"counts\" has no side output \"late\"; it declares [\"late\"]. Call side_output right after the operator",
+        "operator \"counts\" needs event time",
+    ] {
+        assert_eq!(text.matches(expected).count(), 1, "{expected} in {text}");
     }
+    assert_eq!(text.lines().count(), 6, "{text}");
 }
 
 #[test]
@@ -308,4 +386,17 @@ fn a_uid_that_is_given_twice_is_found_at_both_places() {
     assert!(lines[0].starts_with(&at(4)) && lines[0].contains(&at(0)), "{text}");
     assert!(lines[1].starts_with(&at(6)) && lines[1].contains(&at(3)), "{text}");
     assert!(lines[2].starts_with(&at(7)) && lines[2].contains("contains '/'"), "{text}");
+}
+
+#[test]
+fn thousands_of_operators_without_a_name_get_one_each() {
+    let mut job = Job::new();
+    let mut numbers = job.source("numbers", CollectionSource::new(vec![1u64])).erased();
+    for _ in 0..3000 {
+        numbers = numbers.map(|n| n).erased();
+    }
+    numbers.sink("out", DiscardSink::new());
+    let operators = plumbing::finish(job).unwrap().graph.operators;
+    assert_eq!(operators[2].uid.as_str(), "numbers-map-map");
+    assert_eq!(operators.len(), 3002);
 }

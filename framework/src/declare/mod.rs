@@ -2,13 +2,13 @@
 
 mod factory;
 
-use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, panic::Location, rc::Rc, sync::Arc};
 
 use flott_core::{
-    Error, ErrorKind, MaxParallelism, OperatorId, OperatorUid, Record, Result, sink::DeliveryGuarantee,
-    state::StateDeclaration,
+    Error, ErrorKind, MaxParallelism, OperatorId, OperatorUid, Record, Result, Schema,
+    sink::DeliveryGuarantee, state::StateDeclaration,
 };
-use flott_plan::{GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning};
+use flott_plan::{GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning, WatermarkStrategy};
 use flott_runtime::{
     exchange::Edge,
     output::{ForwardPartitioner, RebalancePartitioner},
@@ -25,6 +25,8 @@ pub(crate) struct Declaration {
     /// Where each operator was declared.
     places: Vec<&'static Location<'static>>,
     edges: Vec<Arc<dyn EdgeFactory>>,
+    /// The number of operators without a name of their own that have got a name of this stem.
+    derived: HashMap<String, u32>,
     /// Mistakes so far. Declaring goes on, so that all are shown at once.
     mistakes: Vec<String>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct NodeSpec {
     pub(crate) description: String,
     pub(crate) states: Vec<StateDeclaration>,
     pub(crate) side_outputs: Vec<String>,
+    pub(crate) needs_event_time: bool,
     /// The user's line.
     place: &'static Location<'static>,
 }
@@ -47,8 +50,14 @@ pub(crate) struct NodeSpec {
 impl NodeSpec {
     #[track_caller]
     pub(crate) fn new(uid: &str, role: OperatorRole, description: String) -> Self {
+        let (states, side_outputs) = (Vec::new(), Vec::new());
         let place = Location::caller();
-        Self { uid: uid.into(), role, description, states: Vec::new(), side_outputs: Vec::new(), place }
+        Self { uid: uid.into(), role, description, states, side_outputs, needs_event_time: false, place }
+    }
+
+    #[track_caller]
+    pub(crate) fn transform(uid: &str, description: &str) -> Self {
+        Self::new(uid, OperatorRole::Transform, description.into())
     }
 
     #[track_caller]
@@ -64,9 +73,41 @@ pub(crate) struct Origin {
     pub(crate) side_output: Option<String>,
 }
 
+impl Declaration {
+    /// Operators that nothing would ever reach but the end of the input, as mistakes.
+    fn waiting_in_vain(&self) -> impl Iterator<Item = String> {
+        let place = |id: OperatorId| self.places[id.0 as usize];
+        let uid = |id: OperatorId| self.graph.operator(id).uid.as_str();
+        self.graph.without_event_time().into_iter().map(move |(operator, source)| {
+            format!(
+                "{}: operator {:?} needs event time, but source {:?} ({}) has no watermarks, so that its windows and \
+                 event-time timers would fire only when the input ends. Call \
+                 `.watermarks(Watermarks::bounded(…))` directly on the source, or `.watermarks(Watermarks::none())` if \
+                 that is what you want",
+                place(operator),
+                uid(operator),
+                uid(source),
+                place(source),
+            )
+        })
+    }
+}
+
 impl SharedDeclaration {
     pub(crate) fn max_parallelism(&self) -> MaxParallelism {
         self.0.borrow().graph.max_parallelism
+    }
+
+    /// Keeps it as a mistake, once, when no checkpoint or exchange can carry records of this schema.
+    pub(crate) fn check_schema(&self, operator: OperatorId, what: &str, schema: &Schema) {
+        let mut declaration = self.0.borrow_mut();
+        let Err(why) = schema.check() else { return };
+        let uid = &declaration.graph.operator(operator).uid;
+        let place = declaration.places[operator.0 as usize];
+        let mistake = format!("{place}: {what} of operator {:?}: {why}", uid.as_str());
+        if !declaration.mistakes.contains(&mistake) {
+            declaration.mistakes.push(mistake);
+        }
     }
 
     pub(crate) fn mistake(&self, message: String) {
@@ -89,6 +130,7 @@ impl SharedDeclaration {
             parallelism: None,
             states: spec.states,
             side_outputs: spec.side_outputs,
+            needs_event_time: spec.needs_event_time,
         };
         let id = declaration.graph.add_operator(node.clone()).unwrap_or_else(|mistake| {
             let first = declaration.graph.operators.iter().position(|other| other.uid == node.uid);
@@ -96,24 +138,35 @@ impl SharedDeclaration {
             let first = first.map(|place| format!(" (the other one is at {place})")).unwrap_or_default();
             declaration.mistakes.push(format!("{}: {mistake}{first}", spec.place));
             node.uid = spare;
-            declaration.graph.add_operator(node).expect("a name made up from a counter is free")
+            declaration.graph.add_operator(node.clone()).expect("a name made up from a counter is free")
         });
+        let states = node.states;
         declaration.operators.push(factory);
         declaration.places.push(spec.place);
+        drop(declaration);
+        for state in states {
+            self.check_schema(id, &format!("state {:?}", state.name), &state.schema);
+        }
         id
     }
 
     /// A name for closures between two named operators: the name of what feeds them, and what they do.
     pub(crate) fn derived_uid(&self, origin: &Origin, what: &[&str]) -> String {
-        let declaration = self.0.borrow();
+        let mut declaration = self.0.borrow_mut();
         let feeding = declaration.graph.operator(origin.operator).uid.as_str();
         let side = origin.side_output.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
         let stem = format!("{feeding}{side}-{}", what.join("-"));
-        let stem = &stem[..stem.len().min(OperatorUid::BYTES_MAX - 4)];
-        let is_free = |name: &str| declaration.graph.operators.iter().all(|node| node.uid.as_str() != name);
-        let numbered = (2..).map(|number| format!("{stem}-{number}"));
-        let mut names = std::iter::once(stem.to_string()).chain(numbered);
-        names.find(|name| is_free(name)).expect("some number is free")
+        // Room for a hyphen and the largest number.
+        let stem: String = stem.chars().take(OperatorUid::BYTES_MAX - 11).collect();
+        loop {
+            let count = declaration.derived.entry(stem.clone()).or_default();
+            *count += 1;
+            let name = if *count == 1 { stem.clone() } else { format!("{stem}-{count}") };
+            // Taken only when an operator was given such a name by the job itself.
+            if declaration.graph.operators.iter().all(|node| node.uid.as_str() != name) {
+                return name;
+            }
+        }
     }
 
     pub(crate) fn add_edge(
@@ -121,9 +174,10 @@ impl SharedDeclaration {
         from: &Origin,
         to: OperatorId,
         partitioning: Partitioning,
-        schema: flott_core::Schema,
+        schema: Schema,
         factory: Arc<dyn EdgeFactory>,
     ) {
+        self.check_schema(to, "the input", &schema);
         let mut declaration = self.0.borrow_mut();
         let side_output = from.side_output.clone();
         declaration.graph.add_edge(GraphEdge { from: from.operator, side_output, to, partitioning, schema });
@@ -132,19 +186,23 @@ impl SharedDeclaration {
 
     /// Records of a type to the subtask of the same index, or in turn where the parallelism differs.
     pub(crate) fn add_forward_edge<T: Record>(&self, from: &Origin, to: OperatorId) {
-        let edge = Edge::<T>::new(|channels| {
+        let edge = Edge::<T>::new(|sender, channels| {
             if channels == 1 {
                 Box::new(ForwardPartitioner)
             } else {
-                Box::new(RebalancePartitioner::default())
+                Box::new(RebalancePartitioner::new(sender))
             }
         });
         self.add_edge(from, to, Partitioning::Forward, T::schema(), Arc::new(edge));
     }
 
     pub(crate) fn add_rebalance_edge<T: Record>(&self, from: &Origin, to: OperatorId) {
-        let edge = Edge::<T>::new(|_| Box::new(RebalancePartitioner::default()));
+        let edge = Edge::<T>::new(|sender, _| Box::new(RebalancePartitioner::new(sender)));
         self.add_edge(from, to, Partitioning::Rebalance, T::schema(), Arc::new(edge));
+    }
+
+    pub(crate) fn set_watermarks(&self, source: OperatorId, strategy: WatermarkStrategy) {
+        self.0.borrow_mut().graph.operators[source.0 as usize].role = OperatorRole::Source(strategy);
     }
 
     pub(crate) fn set_parallelism(&self, operator: OperatorId, parallelism: u32) {
@@ -186,6 +244,7 @@ impl SharedDeclaration {
         {
             mistakes.push(mistake.to_string());
         }
+        mistakes.extend(declaration.waiting_in_vain());
         if !mistakes.is_empty() {
             return Err(Error::new(ErrorKind::Settings, mistakes.join("\n")));
         }

@@ -36,26 +36,50 @@ pub(super) const SET: &str = "set";
 pub(super) const CONFIG: &str = "config";
 const FORMAT: &str = "format";
 
-/// Flags that are settings: id (the key in `flott.toml`), name of the value, help.
-pub(super) const SETTINGS: [(&str, &str, &str); 8] = [
-    ("role", "ROLE", "What this process is: local, jobmanager or taskmanager [default: local]"),
+/// Flags that are settings: id (the key in `flott.toml`), name of the value, help. The help of those whose default is not
+/// a value says what happens without them.
+pub(super) const SETTINGS: [(&str, &str, &str); 13] = [
+    ("role", "ROLE", "Role of this process: local, jobmanager or taskmanager"),
     (
         "listen",
         "HOST:PORT",
         "Where this process listens; port 0 takes any and prints it [default: JobManager 127.0.0.1:6123, TaskManager \
          any port where it reaches the JobManager]",
     ),
-    ("jobmanager", "HOST:PORT", "TaskManager: the JobManager to join"),
-    ("slots", "N", "TaskManager: how many slots it offers"),
+    (
+        "jobmanager",
+        "HOST:PORT",
+        "TaskManager: address of the JobManager to join [required for a TaskManager]",
+    ),
+    (
+        "secret_file",
+        "FILE",
+        "A secret that all processes of the job share: they encrypt, and prove to each other that they know it. \
+         `openssl rand -hex 32 > FILE` makes one [default: none]",
+    ),
+    ("tls_cert", "FILE", "Instead of a secret: this process's certificate chain (PEM) [default: none]"),
+    ("tls_key", "FILE", "The private key of --tls-cert (PEM) [default: none]"),
+    (
+        "tls_ca",
+        "FILE",
+        "The authorities that sign the certificates of the job's processes (PEM) [default: none]",
+    ),
+    (
+        "insecure",
+        "",
+        "Listen also where others can connect, without a secret or certificates: they can read the job's parameters and \
+         run as TaskManagers",
+    ),
+    ("slots", "N", "TaskManager: number of slots it offers; a local run has as many as the job needs"),
     ("parallelism", "N", "Subtasks per operator"),
     (
         "checkpoint_dir",
         "URL",
-        "Where checkpoints go, as file:///…; one directory belongs to one job, and all processes of the job see it at \
-         this path",
+        "Directory of the checkpoints, as file:///…; it belongs to one job, and all processes of the job use it at this \
+         path [default: a temporary directory, for a local run only]",
     ),
     ("checkpoint_interval", "DURATION", "Time between checkpoints, such as 1s or 500ms"),
-    ("again", "", "Run a finished job again, from nothing"),
+    ("again", "", "Run a finished job again, from the beginning"),
 ];
 
 /// The command line of a job with parameters `P`.
@@ -87,6 +111,10 @@ fn with_parameters<P: Parameters>(command: Command) -> Command {
 fn with_settings(mut command: Command) -> Command {
     command = command.next_help_heading("Engine");
     for (id, value_name, help) in SETTINGS {
+        let help = match help::default_of(id) {
+            Some(default) if !help.ends_with(']') => format!("{help} [default: {default}]"),
+            _ => help.to_owned(),
+        };
         let arg = Arg::new(id).long(id.replace('_', "-")).help(help);
         command = command.arg(match value_name {
             "" => arg.action(ArgAction::SetTrue),
@@ -139,20 +167,37 @@ pub(super) fn plan_format(matches: &ArgMatches) -> PlanFormat {
 mod tests {
     use std::path::Path;
 
-    use flott_cluster::ClusterSettings;
     use serde_json::Value;
 
     use super::*;
-    use crate::launch::{NoParams, extract_launch, without_launch};
+    use crate::launch::{NoParams, read_settings};
 
     /// What a process makes of its sources, all settings in one table.
     fn settings(sources: &Sources) -> Value {
-        let launch = extract_launch(&sources.settings).unwrap();
-        let cluster: ClusterSettings = crate::settings::extract(&without_launch(&sources.settings)).unwrap();
+        let (launch, cluster, mistakes) = read_settings(&sources.settings).unwrap();
+        assert_eq!(mistakes, [""; 0]);
         let mut all = serde_json::to_value(cluster).unwrap();
         let launch = serde_json::to_value(launch).unwrap();
         all.as_object_mut().unwrap().extend(launch.as_object().unwrap().clone());
         all
+    }
+
+    #[test]
+    fn every_flag_shows_its_default() {
+        let engine = with_settings(Command::new("engine"));
+        for (id, ..) in SETTINGS {
+            let flag = engine.get_arguments().find(|flag| flag.get_id() == id).unwrap();
+            let help = flag.get_help().unwrap().to_string();
+            let shows = help.contains(" [default: ") || help.contains(" [required ");
+            assert!(shows && help.ends_with(']'), "--{id}: {help}");
+        }
+        let help = |id: &str| {
+            let flag = engine.get_arguments().find(|flag| flag.get_id() == id).unwrap();
+            flag.get_help().unwrap().to_string()
+        };
+        assert!(help("checkpoint_interval").ends_with("[default: 1s]"));
+        assert!(help("parallelism").ends_with("[default: 1]"));
+        assert!(help("role").ends_with("[default: local]"));
     }
 
     #[test]
@@ -161,6 +206,11 @@ mod tests {
             ("role", "taskmanager"),
             ("listen", "0.0.0.0:6200"),
             ("jobmanager", "host:6123"),
+            ("secret_file", "/run/secret"),
+            ("tls_cert", "cert.pem"),
+            ("tls_key", "key.pem"),
+            ("tls_ca", "ca.pem"),
+            ("insecure", "true"),
             ("slots", "7"),
             ("parallelism", "8"),
             ("checkpoint_dir", "file:///var/lib/job"),
@@ -172,7 +222,7 @@ mod tests {
         for (id, value) in values {
             let info = JobInfo { name: "job", version: "1", about: "" };
             let flag = format!("--{}", id.replace('_', "-"));
-            let line = if id == "again" { vec!["job", &flag] } else { vec!["job", &flag, value] };
+            let line = if value == "true" { vec!["job", &flag] } else { vec!["job", &flag, value] };
             let matches = command::<NoParams>(info).unwrap().try_get_matches_from(line).unwrap();
             let [mut by_flag, mut by_key, mut by_variable, mut by_set] = [(); 4].map(|()| Sources::default());
             add_flags(&matches, &mut by_flag);

@@ -1,5 +1,6 @@
 //! From `main` to a running process: flags, settings, role, exit code.
 
+mod build_id;
 mod cli;
 mod help;
 mod lines;
@@ -22,10 +23,17 @@ use flott_cluster::{
     run_jobmanager, run_local, run_taskmanager,
 };
 use flott_connectors::print::STANDARD_OUTPUT;
-use flott_core::{Error, ErrorKind, Result, ResultExt};
+use flott_core::{Error, ErrorKind, Result, ResultExt, Secret};
 use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
 use flott_runtime::program::JobProgram;
 use serde::{Serialize, de::DeserializeOwned};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     job::Job,
@@ -40,7 +48,7 @@ pub struct NoParams {}
 /// What `#[flott::main]` knows of the binary.
 #[derive(Clone, Copy, Debug)]
 pub struct JobInfo {
-    /// Name of the package.
+    /// Name of the binary: the job's name.
     pub name: &'static str,
     /// Version of the package.
     pub version: &'static str,
@@ -49,7 +57,15 @@ pub struct JobInfo {
 }
 
 /// Job parameters: what clap can parse and serde can send.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold the parameters of a job",
+    label = "parameters implement `clap::Args`, `Serialize` and `Deserialize`",
+    note = "put `#[derive(clap::Args, Serialize, Deserialize)]` on it: the command line gives the parameters, and \
+            TaskManagers get them from the JobManager"
+)]
 pub trait Parameters: clap::Args + Serialize + DeserializeOwned + Send + 'static {}
+// Otherwise the compiler names the first bound that is missing, and leaves out the advice above.
+#[diagnostic::do_not_recommend]
 impl<P: clap::Args + Serialize + DeserializeOwned + Send + 'static> Parameters for P {}
 
 /// The body of a job's `main`: reads flags and settings, builds the job with `build`, plays the role that was asked
@@ -84,22 +100,24 @@ fn run<P: Parameters>(
     let plan = matches.subcommand_matches("plan");
     let matches = plan.unwrap_or(matches);
     let sources = read_sources(matches)?;
-    let launch_settings: LaunchSettings = extract_launch(&sources.settings)?;
-    init_logging(&launch_settings.log)?;
-    let cluster: ClusterSettings = settings::extract(&without_launch(&sources.settings))?;
+    let (launch_settings, cluster, mut mistakes) = read_settings(&sources.settings)?;
     let is_taskmanager = plan.is_none() && launch_settings.role == Role::Taskmanager;
     let parameters = if is_taskmanager {
         // They come from the JobManager.
-        serde_json::Value::Null
+        None
     } else {
-        let parameters = parameters::resolve::<P>(matches, &sources.parameters)?;
-        serde_json::to_value(&parameters).or_error(ErrorKind::Settings, "the job's parameters are no data")?
+        parameters::resolve::<P>(matches, &sources.parameters, &mut mistakes)
     };
+    settings::refuse(mistakes)?;
+    init_logging(&launch_settings.log)?;
+    // To the TaskManagers, and nowhere else.
+    let parameters = Secret::travelling(|| serde_json::to_value(&parameters))
+        .or_error(ErrorKind::Settings, "the job's parameters cannot be written as JSON")?;
     let prints = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&prints);
     let launch = JobLaunch {
         job_name: info.name.into(),
-        build_id: build_id()?,
+        build_id: build_id::build_id()?,
         parameters,
         settings: cluster,
         build_program: Arc::new(move |parameters, _settings| {
@@ -115,7 +133,14 @@ fn run<P: Parameters>(
     let keeps_state = launch.settings.keeps_state();
     let listener: Arc<dyn ProgressListener> = Arc::new(progress::ProgressPrinter::new(prints));
     Ok(match launch_settings.role {
-        Role::Local => finish(&run_local(launch, listener), info.name, keeps_state),
+        Role::Local => {
+            let outcome = run_local(launch, listener);
+            // The reader of the results has gone: as any program in a pipe, the job has nothing left to say.
+            match outcome.error.as_ref().map(Error::kind) {
+                Some(kind @ ErrorKind::OutputClosed) => kind.exit_code(),
+                _ => finish(&outcome, info.name, keeps_state),
+            }
+        }
         Role::Jobmanager => finish(&run_jobmanager(launch, listener), info.name, keeps_state),
         Role::Taskmanager => finish_taskmanager(&run_taskmanager(launch, listener)),
     })
@@ -156,6 +181,10 @@ fn print_plan(launch: &JobLaunch, format: PlanFormat) -> Result<u8> {
 fn finish(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> u8 {
     progress::print_summary(outcome, job_name, keeps_state);
     match (outcome.status, outcome.signal) {
+        // All is written, but not all of it can be read: never "ok".
+        (OutcomeStatus::Finished, _) if !outcome.summary.hanging_output.is_empty() => {
+            ErrorKind::OutputLost.exit_code()
+        }
         (OutcomeStatus::Finished | OutcomeStatus::Cancelled, _) => 0,
         (OutcomeStatus::Suspended, Some(signal)) => signal.exit_code(),
         _ => outcome.error.as_ref().map_or(1, |error| error.kind().exit_code()),
@@ -176,7 +205,7 @@ fn finish_taskmanager(outcome: &TaskManagerOutcome) -> u8 {
 #[serde(default, deny_unknown_fields)]
 struct LaunchSettings {
     role: Role,
-    /// A filter of the `tracing` crate: `warn`, `info`, `flott_cluster=debug`.
+    /// A level, or levels by crate and module: `warn`, `info`, `warn,flott_cluster=debug`.
     log: String,
 }
 
@@ -186,16 +215,24 @@ impl Default for LaunchSettings {
     }
 }
 
-pub(crate) const LAUNCH_KEYS: [&str; 2] = ["role", "log"];
-
-fn extract_launch(layers: &Layers) -> Result<LaunchSettings> {
-    let own = layers.iter().filter(|(key, _)| LAUNCH_KEYS.contains(&key.as_str()));
-    settings::extract(&own.map(|(key, value)| (key.clone(), value.clone())).collect())
+/// Makes the settings of their sources; with everything that is wrong in them.
+fn read_settings(layers: &Layers) -> Result<(LaunchSettings, ClusterSettings, Vec<String>)> {
+    let known = setting_keys()?;
+    let mut mistakes = settings::unknown_keys(layers, &known.iter().map(String::as_str).collect::<Vec<_>>());
+    let launch: LaunchSettings = settings::extract(layers, &mut mistakes)?;
+    let cluster: ClusterSettings = settings::extract(layers, &mut mistakes)?;
+    if let Err(error) = log_filter(&launch.log) {
+        let origin = layers.get("log").map_or("default", |sourced| sourced.origin.as_str());
+        mistakes.push(format!("setting `log` ({origin}): {error}"));
+    }
+    Ok((launch, cluster, mistakes))
 }
 
-fn without_launch(layers: &Layers) -> Layers {
-    let rest = layers.iter().filter(|(key, _)| !LAUNCH_KEYS.contains(&key.as_str()));
-    rest.map(|(key, value)| (key.clone(), value.clone())).collect()
+/// Every setting there is.
+pub(crate) fn setting_keys() -> Result<Vec<String>> {
+    let mut keys = settings::keys_of::<LaunchSettings>()?;
+    keys.extend(settings::keys_of::<ClusterSettings>()?);
+    Ok(keys)
 }
 
 /// Reads all layers of settings, lowest first.
@@ -221,45 +258,76 @@ fn read_sources(matches: &ArgMatches) -> Result<Sources> {
     Ok(sources)
 }
 
-fn init_logging(filter: &str) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .or_error(ErrorKind::Settings, format_args!("the log filter {filter:?} is invalid"))?;
-    // A second job in the same process (a test) keeps the first one's logging.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
-    let _ = log.with_writer(|| lines::Log).try_init();
-    Ok(())
-}
-
-/// Identifies this binary: two processes of one job must run the same.
-fn build_id() -> Result<String> {
-    let context = "cannot read this binary to identify it";
-    let path = std::env::current_exe().or_error(ErrorKind::Internal, context)?;
-    let file = std::fs::File::open(&path).or_error(ErrorKind::Internal, context)?;
-    let length = file.metadata().or_error(ErrorKind::Internal, context)?.len();
-    content_hash(file, length).or_error(ErrorKind::Internal, context)
-}
-
-/// Hash of a binary's content. Builds of one source differ in many places, so that its length and a sample of blocks
-/// tell them apart without reading hundreds of megabytes at each start.
-fn content_hash(mut file: std::fs::File, length: u64) -> std::io::Result<String> {
-    use std::io::{Read, Seek, SeekFrom};
-    const BLOCK: u64 = 64 * 1024;
-    const BLOCKS: u64 = 64;
-    let mut sample = length.to_le_bytes().to_vec();
-    let stride = (length / BLOCKS).max(BLOCK);
-    let mut position = 0;
-    while position < length {
-        file.seek(SeekFrom::Start(position))?;
-        (&mut file).take(BLOCK).read_to_end(&mut sample)?;
-        position += stride;
+/// The filter of the log: a level, or levels by crate and module, `warn,flott_cluster=debug`.
+///
+/// # Errors
+/// The first mistake in it.
+fn log_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: &str = "off, error, warn, info, debug or trace";
+    // Alone, a word that is no level would be taken for a crate of which everything is logged.
+    for word in text.split(',').map(str::trim).filter(|word| !word.contains('=')) {
+        if word.is_empty() || word.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{word:?} is no level: write {LEVELS}, or CRATE=LEVEL, such as `{text}=debug`"
+            ));
+        }
     }
-    Ok(format!("{:016x}", flott_core::hash::bytes(&sample)))
+    text.parse::<Targets>().map_err(|error| format!("{text:?}: {error}; a level is {LEVELS}"))
+}
+
+fn init_logging(filter: &str) -> Result<()> {
+    let filter = log_filter(filter).map_err(|error| Error::new(ErrorKind::Settings, error))?;
+    let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(|| lines::Log);
+    // A second job in the same process (a test) keeps the first one's logging.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::prelude::{CollectionSource, DiscardSink, PrintSink};
+
+    #[derive(Debug, clap::Args, Serialize, serde::Deserialize)]
+    struct Params {
+        #[arg(long)]
+        password: Secret,
+    }
+
+    #[test]
+    fn a_secret_parameter_is_given_like_any_other_and_shown_nowhere() {
+        let info = JobInfo { name: "job", version: "1", about: "" };
+        let resolve = |line: &[&str], variables: &[(&str, &str)]| {
+            let mut sources = Sources::default();
+            sources.add_environment(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())));
+            let matches = cli::command::<Params>(info).unwrap().try_get_matches_from(line).unwrap();
+            let mut mistakes = Vec::new();
+            let resolved = parameters::resolve::<Params>(&matches, &sources.parameters, &mut mistakes);
+            assert_eq!(mistakes, [""; 0]);
+            resolved.unwrap()
+        };
+        let variable = ("FLOTT_PARAMS__PASSWORD", "swordfish");
+        let given = [resolve(&["job", "--password", "swordfish"], &[]), resolve(&["job"], &[variable])];
+        for params in given {
+            assert_eq!(params.password.reveal(), "swordfish");
+            assert!(!format!("{params:?}").contains("swordfish"));
+            assert!(serde_json::to_value(&params).is_err());
+            let sent = Secret::travelling(|| serde_json::to_value(&params)).unwrap();
+            // As a TaskManager does, which was sent it.
+            let build = |job: &mut Job, params: Params| {
+                assert_eq!(params.password.reveal(), "swordfish");
+                let numbers = job.source("numbers", CollectionSource::new(vec![1u64]));
+                let password = params.password;
+                numbers.map(move |n| n + password.reveal().len() as u64).sink("out", DiscardSink::new());
+                Ok(())
+            };
+            let program = build_program::<Params>(build, &sent).unwrap();
+            let plan = ExecutionPlan::new(program.graph, 1).unwrap();
+            for shown in [plan.to_text(), plan.to_mermaid(), plan.to_json().to_string()] {
+                assert!(!shown.contains("swordfish"), "{shown}");
+            }
+        }
+    }
 
     #[test]
     fn it_is_known_whether_a_job_prints_its_results() {
@@ -275,5 +343,18 @@ mod tests {
         };
         assert!(prints(true));
         assert!(!prints(false));
+    }
+
+    #[test]
+    fn a_log_filter_names_levels() {
+        for right in ["warn", "off", "warn,flott_cluster=debug", "my_job::parser=trace, info"] {
+            assert!(log_filter(right).is_ok(), "{right}");
+        }
+        for (wrong, part) in
+            [("loud", "\"loud\" is no level"), ("my_job=loud", "off, error, warn"), ("", "is no level")]
+        {
+            let error = log_filter(wrong).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -7,55 +7,68 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind as ClapError, parser::ValueSource};
 use figment::value::Value;
-use flott_core::{Error, ErrorKind, Result};
 
 use crate::{
     launch::Parameters,
     settings::{self, Layers, Sourced},
 };
 
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::Settings, message)
-}
-
-/// Parameters from flags over variables over files over defaults.
-///
-/// # Errors
-/// Unknown, missing and malformed parameters; names the place they came from.
-pub(super) fn resolve<P: Parameters>(matches: &ArgMatches, layers: &Layers) -> Result<P> {
+/// Parameters from flags over variables over files over defaults. Unknown, missing and malformed ones are noted in
+/// `mistakes`, with the place it came from; then there are none.
+pub(super) fn resolve<P: Parameters>(
+    matches: &ArgMatches,
+    layers: &Layers,
+    mistakes: &mut Vec<String>,
+) -> Option<P> {
     let command = P::augment_args(Command::new("parameters").no_binary_name(true));
     let known: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
-    if let Some((key, sourced)) = layers.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-        return Err(invalid(settings::unknown_key(key, &sourced.origin, &known)));
-    }
+    let mut found = settings::unknown_keys(layers, &known);
     let mut line = Vec::new();
-    let mut origins = Vec::new();
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
         if matches.value_source(id) == Some(ValueSource::CommandLine) {
             type_as_given(arg, matches, &mut line);
         } else if let Some(sourced) = layers.get(id) {
-            type_value(arg, sourced, &mut line)?;
-            origins.push(format!("{id} from {}", sourced.origin));
+            match typed_and_parsed(arg, sourced) {
+                Ok(typed) => line.extend(typed),
+                Err(mistake) => found.push(mistake),
+            }
         }
     }
-    let parsed = command.try_get_matches_from(line).and_then(|matches| P::from_arg_matches(&matches));
-    parsed.map_err(|error| explain(&error, &origins))
+    let mut parameters = None;
+    // Missing parameters show only when everything else is right.
+    if found.is_empty() {
+        let parsed = command.try_get_matches_from(line).and_then(|matches| P::from_arg_matches(&matches));
+        parameters = parsed.map_err(|error| found.push(explain(&error))).ok();
+    }
+    mistakes.extend(found);
+    parameters
 }
 
-fn explain(error: &clap::Error, origins: &[String]) -> Error {
+/// A value of a file or a variable as if it had been typed, if clap takes it.
+fn typed_and_parsed(arg: &Arg, sourced: &Sourced) -> Result<Vec<OsString>, String> {
+    let mut typed = Vec::new();
+    type_value(arg, sourced, &mut typed)?;
+    let alone = Command::new("parameter").no_binary_name(true).disable_help_flag(true);
+    let parsed = alone.arg(arg.clone().required(false)).try_get_matches_from(&typed);
+    parsed.map_err(|error| format!("{} ({})", explain(&error), sourced.origin))?;
+    Ok(typed)
+}
+
+/// The message of clap about a mistake, without the usage of the command.
+fn explain(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut text =
-        text.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default().to_string();
+        text.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default().trim().to_string();
+    if let Some((mistake, _)) = text.split_once("\n\nFor more information") {
+        text = mistake.trim().to_owned();
+    }
     if error.kind() == ClapError::MissingRequiredArgument {
         text.push_str(
             "\ngive it as a flag, as a key of [params] in flott.toml, or as a variable FLOTT_PARAMS__…",
         );
     }
-    if !origins.is_empty() {
-        text.push_str(&format!("\n(not from flags: {})", origins.join(", ")));
-    }
-    invalid(format!("job parameters: {text}"))
+    format!("job parameters: {text}")
 }
 
 fn is_switch(arg: &Arg) -> bool {
@@ -89,7 +102,7 @@ fn push(arg: &Arg, raw: &std::ffi::OsStr, line: &mut Vec<OsString>) {
 
 /// # Errors
 /// When a switch is given something that is neither on nor off.
-fn type_value(arg: &Arg, sourced: &Sourced, line: &mut Vec<OsString>) -> Result<()> {
+fn type_value(arg: &Arg, sourced: &Sourced, line: &mut Vec<OsString>) -> Result<(), String> {
     let text = |value: &Value| match value {
         Value::String(_, text) => text.clone(),
         other => serde_json::to_string(other).unwrap_or_default(),
@@ -103,7 +116,7 @@ fn type_value(arg: &Arg, sourced: &Sourced, line: &mut Vec<OsString>) -> Result<
 }
 
 /// How often a switch is to be typed for a value from a file or a variable.
-fn times(arg: &Arg, text: &str, origin: &str) -> Result<usize> {
+fn times(arg: &Arg, text: &str, origin: &str) -> Result<usize, String> {
     let times = match text {
         "true" => Some(1),
         "false" => Some(0),
@@ -111,9 +124,7 @@ fn times(arg: &Arg, text: &str, origin: &str) -> Result<usize> {
         count if matches!(arg.get_action(), ArgAction::Count) => count.parse::<u8>().ok().map(usize::from),
         _ => None,
     };
-    times.ok_or_else(|| {
-        invalid(format!("job parameter `{}` ({origin}) is true or false, not {text:?}", arg.get_id()))
-    })
+    times.ok_or_else(|| format!("job parameter `{}` ({origin}) is true or false, not {text:?}", arg.get_id()))
 }
 
 #[cfg(test)]
@@ -140,14 +151,19 @@ mod tests {
         topics: Vec<String>,
     }
 
-    fn resolve_with(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Params> {
+    fn resolved<P: Parameters>(matches: &ArgMatches, sources: &Sources) -> Result<P, String> {
+        let mut mistakes = Vec::new();
+        resolve(matches, &sources.parameters, &mut mistakes).ok_or_else(|| mistakes.join("\n"))
+    }
+
+    fn resolve_with(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Params, String> {
         let mut sources = Sources::default();
         sources.add_file(Path::new("flott.toml"), file).unwrap();
         sources.add_environment(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())));
         let info = JobInfo { name: "job", version: "1", about: "" };
         let line = std::iter::once("job").chain(flags.iter().copied());
         let matches = cli::command::<Params>(info).unwrap().try_get_matches_from(line).unwrap();
-        resolve::<Params>(&matches, &sources.parameters)
+        resolved(&matches, &sources)
     }
 
     #[test]
@@ -163,16 +179,19 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_to_do() {
-        let error = resolve_with("", &[], &[]).unwrap_err().to_string();
+        let error = resolve_with("", &[], &[]).unwrap_err();
         assert!(error.contains("--brokers") && error.contains("FLOTT_PARAMS__"), "{error}");
-        let error = resolve_with("[params]\nbroker = 'x'", &[], &[]).unwrap_err().to_string();
+        let error = resolve_with("[params]\nbroker = 'x'", &[], &[]).unwrap_err();
         assert!(
             error.contains("unknown setting `broker`") && error.contains("did you mean `brokers`"),
             "{error}"
         );
         let variables = [("FLOTT_PARAMS__TINY_CENTS", "few"), ("FLOTT_PARAMS__BROKERS", "b")];
-        let error = resolve_with("", &variables, &[]).unwrap_err().to_string();
+        let error = resolve_with("", &variables, &[]).unwrap_err();
         assert!(error.contains("'few'") && error.contains("variable FLOTT_PARAMS__TINY_CENTS"), "{error}");
+        let file = "[params]\nbroker = 'x'\ntiny_cents = 'few'\nbounded = 7";
+        let mistakes = resolve_with(file, &[], &[]).unwrap_err();
+        assert_eq!(mistakes.lines().count(), 3, "all of them: {mistakes}");
     }
 
     #[test]
@@ -185,15 +204,13 @@ mod tests {
         assert!(!bounded("false").unwrap());
         for text in ["1", "yes", "True", ""] {
             let error = bounded(text).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Settings);
-            let error = error.to_string();
             assert!(
                 error.contains("`bounded`") && error.contains("variable FLOTT_PARAMS__BOUNDED"),
                 "{error}"
             );
             assert!(error.contains(&format!("true or false, not {text:?}")), "{error}");
         }
-        let error = resolve_with("[params]\nbrokers = 'b'\nbounded = 1", &[], &[]).unwrap_err().to_string();
+        let error = resolve_with("[params]\nbrokers = 'b'\nbounded = 1", &[], &[]).unwrap_err();
         assert!(error.contains("[params] in flott.toml"), "{error}");
         assert!(resolve_with("[params]\nbrokers = 'b'\nbounded = 'true'", &[], &[]).unwrap().bounded);
     }
@@ -211,7 +228,7 @@ mod tests {
             sources.add_environment(std::iter::once(variable));
             let info = JobInfo { name: "job", version: "1", about: "" };
             let matches = cli::command::<Counted>(info).unwrap().try_get_matches_from(["job"]).unwrap();
-            resolve::<Counted>(&matches, &sources.parameters).map(|params| params.verbose)
+            resolved::<Counted>(&matches, &sources).map(|params| params.verbose)
         };
         assert_eq!(verbose("3").unwrap(), 3);
         assert_eq!(verbose("true").unwrap(), 1);

@@ -11,7 +11,9 @@ use std::{
 };
 
 use super::lines::stderr;
-use flott_cluster::{JobEvent, JobOutcome, JobProgress, JobStatus, OutcomeStatus, ProgressListener};
+use flott_cluster::{
+    Bytes, JobEvent, JobOutcome, JobProgress, JobStatus, JobSummary, OutcomeStatus, ProgressListener,
+};
 
 /// Where there is no terminal, the state is printed this often, and when the job's status changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -159,7 +161,7 @@ fn head(progress: &JobProgress) -> String {
     let mut out = format!("{} {} {}s", progress.job_name, progress.status, progress.elapsed.as_secs(),);
     if let Some(checkpoint) = progress.checkpoint {
         let (id, millis) = (checkpoint.id, checkpoint.duration.as_millis());
-        let _ = write!(out, ", checkpoint {id} ({millis} ms, {})", bytes(checkpoint.bytes));
+        let _ = write!(out, ", checkpoint {id} ({millis} ms, {})", Bytes(checkpoint.bytes));
     }
     if progress.restarts > 0 {
         let _ = write!(out, ", {} restarts", progress.restarts);
@@ -172,15 +174,6 @@ fn rate(per_second: f64) -> String {
         rate if rate >= 1e6 => format!("{:.1}M", rate / 1e6),
         rate if rate >= 1e3 => format!("{:.1}k", rate / 1e3),
         rate => format!("{rate:.0}"),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for people")]
-fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
 
@@ -204,7 +197,7 @@ fn summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> String {
     let mut out = String::new();
     if outcome.already_finished {
         let _ = writeln!(out, "{job_name} had already {verdict}; nothing was run. --again runs it again");
-    } else {
+    } else if *summary != JobSummary::default() {
         let (seconds, checkpoints) = (summary.duration.as_secs_f64(), summary.checkpoints);
         let _ = writeln!(
             out,
@@ -223,6 +216,9 @@ fn summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> String {
     for lost in &summary.lost_output {
         let _ = writeln!(out, "lost output, accepted: {lost}");
     }
+    for hanging in &summary.hanging_output {
+        let _ = writeln!(out, "output does not reach readers: {hanging}");
+    }
     if let Some(error) = &outcome.error {
         let _ = writeln!(out, "error: {error}");
     }
@@ -231,8 +227,8 @@ fn summary(outcome: &JobOutcome, job_name: &str, keeps_state: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flott_cluster::{Counters, JobSummary, OperatorProgress, StopSignal};
-    use flott_core::OperatorUid;
+    use flott_cluster::{Counters, OperatorProgress, StopSignal};
+    use flott_core::{Error, OperatorUid};
 
     use super::*;
 
@@ -315,7 +311,7 @@ mod tests {
             status: OutcomeStatus::Suspended,
             error: None,
             signal: Some(StopSignal::Interrupt),
-            summary: JobSummary::default(),
+            summary: JobSummary { duration: Duration::from_secs(3), ..JobSummary::default() },
             already_finished: false,
         };
         let first_line =
@@ -325,11 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_did_not_begin_says_only_why() {
+        let outcome = JobOutcome {
+            status: OutcomeStatus::Failed,
+            error: Some(Error::user("`slots` must be at least 1")),
+            signal: None,
+            summary: JobSummary::default(),
+            already_finished: false,
+        };
+        assert_eq!(summary(&outcome, "job", true), "error: `slots` must be at least 1\n");
+    }
+
+    #[test]
     fn numbers_are_readable() {
         assert_eq!(rate(12.4), "12");
         assert_eq!(rate(12_400.0), "12.4k");
         assert_eq!(rate(1_240_000.0), "1.2M");
-        assert_eq!(bytes(12), "12 B");
-        assert_eq!(bytes(2048), "2.0 KiB");
     }
 }
