@@ -1,5 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
+use flott::prelude::Secret;
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the job. Flags, keys of `[params]` in `flott.toml`, or `FLOTT_PARAMS__…` variables.
@@ -8,6 +9,14 @@ pub(crate) struct Params {
     /// Kafka brokers
     #[arg(long, value_name = "HOST:PORT,…", default_value = "localhost:9092")]
     pub(crate) brokers: String,
+
+    /// Log in at the brokers as this user, by SCRAM-SHA-256
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Password of the user: better given by the variable FLOTT_PARAMS__PASSWORD, where others do not see it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) password: Option<Secret>,
 
     /// What the names of all topics begin with
     #[arg(long, value_name = "TEXT", default_value = "")]

@@ -17,7 +17,8 @@ pub(crate) fn payments(job: &mut Job, params: &Params) -> SourceStream<Payment> 
         return job.source("payments", source);
     }
     let mut source = KafkaSource::json(&params.brokers, format!("{}payments", params.prefix))
-        .group(format!("{}card-alerts", params.prefix));
+        .group(format!("{}card-alerts", params.prefix))
+        .properties(login(params));
     if params.bounded {
         source = source.bounded(BoundedAt::Latest);
     }
@@ -39,8 +40,22 @@ pub(crate) fn deliver<T: Record + Serialize>(
             let sink = KafkaSink::json(&params.brokers, &topic)
                 .key(move |answer: &T| key(answer).to_string())
                 .transaction_timeout(params.transaction_timeout)
+                .properties(login(params))
                 .exactly_once(format!("{}card-alerts-{name}", params.prefix));
             answers.sink(name, sink);
         }
     }
+}
+
+/// The properties by which the job logs in; none without a user.
+fn login(params: &Params) -> impl Iterator<Item = (&str, &str)> {
+    let user = params.user.as_deref().zip(params.password.as_ref().map(Secret::reveal));
+    user.into_iter().flat_map(|(user, password)| {
+        [
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ]
+    })
 }

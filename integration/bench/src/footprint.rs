@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use flott_core::{
-    KeyGroupRange, MaxParallelism,
+    KeyGroupRange, MaxParallelism, random,
     snapshot::RestoredOperator,
     state::{KeyBatch, SharedKeys, StateBackend, StateDescriptor, ValueTable},
 };
@@ -84,7 +84,7 @@ fn checkpoint_pause_ms(keys: u64) -> Result<f64> {
     let groups = u32::try_from(max_parallelism.groups()).unwrap_or(u32::MAX);
     let key_groups = KeyGroupRange { start: 0, end: groups };
     let descriptor = StateDescriptor { name: "sum".into(), key_groups, max_parallelism };
-    let mut table = HeapBackend
+    let mut table = HeapBackend::new(random::hash_seed())
         .value::<u64, u64>(&descriptor, &mut RestoredOperator::default())
         .map_err(|error| Error::Missing(error.to_string()))?;
     let mut pause_ms = 0.0f64;

@@ -60,6 +60,9 @@ pub(crate) fn print(row: &Row) {
         let verdict = if ratio.median >= goal { "reached" } else { "MISSED" };
         println!("  goal: {goal:.2} of the hand-written loop, {verdict} with {:.2}", ratio.median);
     }
+    if let Some(ratio) = row.ratio_between(Engine::FlottTls, Engine::Flott) {
+        println!("  with TLS: {} of the rate without", spread(&ratio, 1.0));
+    }
     let rss = row.runs.get(&Engine::Flott).and_then(|runs| runs.rss_mb());
     if let (Some(rss), Some(goal)) = (rss, workload.rss_mb_max()) {
         let verdict = if rss.max <= goal { "reached" } else { "MISSED" };

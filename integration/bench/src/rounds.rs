@@ -86,9 +86,14 @@ impl Row {
 
     /// Median rate of an engine to that of the hand-written loop, within rounds.
     pub(crate) fn ratio(&self, engine: Engine) -> Option<Spread> {
-        let (hand, other) = (self.runs.get(&Engine::Hand)?, self.runs.get(&engine)?);
-        let pairs = hand.outcomes.iter().zip(&other.outcomes);
-        Spread::of(pairs.map(|(of_hand, of_other)| other.rate(of_other) / hand.rate(of_hand)))
+        self.ratio_between(engine, Engine::Hand)
+    }
+
+    /// Median rate of an engine to that of another, within rounds.
+    pub(crate) fn ratio_between(&self, engine: Engine, base: Engine) -> Option<Spread> {
+        let (base, other) = (self.runs.get(&base)?, self.runs.get(&engine)?);
+        let pairs = base.outcomes.iter().zip(&other.outcomes);
+        Spread::of(pairs.map(|(of_base, of_other)| other.rate(of_other) / base.rate(of_base)))
     }
 }
 

@@ -197,12 +197,20 @@ impl Spec {
     /// A JobManager and two TaskManagers of one slot.
     fn start_cluster(&self, processes: &mut Processes) -> Result<()> {
         let address = format!("127.0.0.1:{}", free_port()?);
+        let security = if self.engine == Engine::FlottTls {
+            let secret = flott_cards::process::make_secret(processes.directory())?;
+            vec!["--secret-file".into(), secret.display().to_string()]
+        } else {
+            Vec::new()
+        };
         let mut arguments = self.job_arguments(processes);
         arguments.extend(["--role".into(), "jobmanager".into(), "--listen".into(), address.clone()]);
+        arguments.extend(security.iter().cloned());
         processes.start(Child::Job, &arguments)?;
         for _ in 0..2 {
             let role = ["--role", "taskmanager", "--slots", "1", "--jobmanager", &address];
-            processes.start(Child::Job, &role.map(String::from))?;
+            let arguments = role.iter().map(ToString::to_string).chain(security.iter().cloned());
+            processes.start(Child::Job, &arguments.collect::<Vec<_>>())?;
         }
         Ok(())
     }

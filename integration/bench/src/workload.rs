@@ -34,6 +34,8 @@ pub(crate) enum Engine {
     Flott,
     /// Flott, the running sum written by hand as a keyed operator.
     FlottProcess,
+    /// Flott, its connections over TLS.
+    FlottTls,
     /// The hand-written Kafka loop with batch calls; for information.
     HandBatch,
 }
@@ -69,6 +71,7 @@ impl Workload {
     pub(crate) fn engines(self) -> &'static [Engine] {
         match self {
             Self::KeyedSum => &[Engine::Hand, Engine::Flott, Engine::FlottProcess],
+            Self::TwoProcesses => &[Engine::Hand, Engine::Flott, Engine::FlottTls],
             Self::Kafka => &[Engine::Hand, Engine::Flott, Engine::HandBatch],
             _ => &[Engine::Hand, Engine::Flott],
         }
@@ -117,12 +120,13 @@ impl Engine {
             Self::Hand => "hand",
             Self::Flott => "flott",
             Self::FlottProcess => "flott-process",
+            Self::FlottTls => "flott-tls",
             Self::HandBatch => "hand-batch",
         }
     }
 
     /// Whether it runs as a Flott job.
     pub(crate) fn is_flott(self) -> bool {
-        matches!(self, Self::Flott | Self::FlottProcess)
+        matches!(self, Self::Flott | Self::FlottProcess | Self::FlottTls)
     }
 }

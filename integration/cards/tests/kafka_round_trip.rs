@@ -1,4 +1,4 @@
-//! Feeding and reading back, on a real broker. Where Kafka cannot be had the reason is printed and nothing is tested.
+//! Feeding and reading back, on real brokers. Where Kafka cannot be had the reason is printed and nothing is tested.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
@@ -12,7 +12,7 @@ use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use xtask::kafka::{KafkaBroker, availability};
+use xtask::kafka::{KafkaBroker, KafkaCluster, availability};
 
 const RECORDS: u64 = 50_000;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +57,29 @@ fn payments_and_answers_survive_the_round_trip() {
     assert_eq!(comparison.alerts.missing, expected.alerts.len() as u64);
     assert!(watch.offsets().unwrap() > 2_100);
     topics.delete().unwrap();
+}
+
+#[test]
+fn of_three_brokers_one_may_be_away() {
+    let Ok(libraries) = availability().libraries().inspect_err(|reason| eprintln!("no Kafka: {reason}"))
+    else {
+        return;
+    };
+    let mut cluster = KafkaCluster::start_temporary(libraries, 3).unwrap();
+    let bootstrap = cluster.bootstrap();
+    let topics = Topics::unique(&bootstrap, "three");
+    topics.create(3).unwrap();
+    let generator = PaymentGenerator::new(6);
+    let mut feeder = Feeder::new(&bootstrap, topics.payments()).unwrap();
+    (0..RECORDS).for_each(|n| feeder.send(&generator.payment(n)).unwrap());
+    cluster.broker(2).unwrap().kill9();
+    feeder.flush().unwrap();
+    (RECORDS..2 * RECORDS).for_each(|n| feeder.send(&generator.payment(n)).unwrap());
+    feeder.flush().unwrap();
+    let expected =
+        Reference::answers_to(Rule::default(), (0..2 * RECORDS).map(|n| generator.payment(n))).unwrap();
+    let comparison = Comparison::new(&expected, &read_reference(&topics, Rule::default()).unwrap());
+    assert!(comparison.is_equal(), "{comparison}");
 }
 
 fn write(bootstrap: &str, topics: &Topics, totals: &[Total], is_committed: bool) {

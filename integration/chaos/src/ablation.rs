@@ -16,6 +16,10 @@ pub(crate) enum Ablation {
     Quarantine,
     /// Recovery only shuts older producers out, and does not first commit what the checkpoint lists
     Settle,
+    /// Entries of the journal do not say which JobManager wrote them
+    Writer,
+    /// A job that has worked does not outlast refusals of the brokers
+    Refusals,
 }
 
 impl Ablation {
@@ -23,6 +27,8 @@ impl Ablation {
         match self {
             Self::Quarantine => "quarantine",
             Self::Settle => "settle",
+            Self::Writer => "writer",
+            Self::Refusals => "refusals",
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Seek, SeekFrom},
     net::SocketAddr,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitStatus,
     time::Duration,
 };
@@ -26,6 +26,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Exit code of a job that was asked to end.
 pub(crate) const TERMINATED: i32 = 143;
 
+/// Exit code of a JobManager that another one has deposed.
+const DEPOSED: i32 = 5;
+
 /// Settings under which a storm of some minutes shows what else takes hours: failures are noticed in 1.5 s, and restarts
 /// are not put off for long.
 pub(crate) fn settings() -> Vec<String> {
@@ -41,15 +44,29 @@ pub(crate) fn settings() -> Vec<String> {
     fixed.into_iter().chain(set.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()])).collect()
 }
 
-/// A JobManager and its TaskManagers.
+/// Binary, directories and arguments of the processes.
+#[derive(Clone, Debug)]
+pub(crate) struct CrewSpec {
+    pub(crate) binary: PathBuf,
+    /// Directory for the standard output and error of the processes.
+    pub(crate) directory: PathBuf,
+    pub(crate) checkpoints: PathBuf,
+    /// Of every JobManager.
+    pub(crate) arguments: Vec<String>,
+    /// Of every process.
+    pub(crate) common: Vec<String>,
+}
+
+/// A JobManager and its TaskManagers, and sometimes a rival JobManager on the same checkpoints.
 pub(crate) struct Crew {
-    binary: PathBuf,
-    directory: PathBuf,
-    arguments: Vec<String>,
+    spec: CrewSpec,
     address: SocketAddr,
     started: usize,
     pub(crate) jobmanager: Option<JobProcess>,
     pub(crate) taskmanagers: Vec<JobProcess>,
+    rival: Vec<JobProcess>,
+    /// A rival was started since the JobManager was, so one of the two is deposed.
+    is_contested: bool,
     said: Said,
     /// Ends that nobody asked for, in words.
     pub(crate) surprises: Vec<String>,
@@ -66,16 +83,16 @@ struct Said {
 }
 
 impl Crew {
-    /// Starts all of them. `arguments` are those of the JobManager.
-    pub(crate) fn start(binary: &Path, directory: &Path, arguments: Vec<String>) -> Result<Self> {
+    /// Starts all of them.
+    pub(crate) fn start(spec: CrewSpec) -> Result<Self> {
         let mut crew = Self {
-            binary: binary.to_owned(),
-            directory: directory.to_owned(),
-            arguments,
+            spec,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             started: 0,
             jobmanager: None,
             taskmanagers: Vec::new(),
+            rival: Vec::new(),
+            is_contested: false,
             said: Said::default(),
             surprises: Vec::new(),
         };
@@ -92,28 +109,68 @@ impl Crew {
         if self.jobmanager.is_some() {
             return Ok(());
         }
-        self.started += 1;
-        let name = format!("jobmanager-{}", self.started);
-        let (listen, directory) = (self.address.to_string(), &self.directory);
-        let checkpoints = format!("file://{}", directory.join("checkpoints").display());
-        let fixed = ["--role", "jobmanager", "--listen", &listen, "--checkpoint-dir", &checkpoints];
-        let arguments = fixed.into_iter().chain(LOG).chain(self.arguments.iter().map(String::as_str));
-        self.said.follow(directory.join(format!("{name}.err")));
-        self.jobmanager = Some(JobProcess::start(&self.binary, directory, name, arguments)?);
+        self.is_contested = !self.rival.is_empty();
+        let (name, listen) = (self.next_name("jobmanager"), self.address.to_string());
+        self.said.follow(self.spec.directory.join(format!("{name}.err")));
+        self.jobmanager = Some(self.spec.start_jobmanager(name, &listen)?);
         Ok(())
     }
 
     /// Starts TaskManagers until all are there.
     pub(crate) fn fill_up(&mut self) -> Result<()> {
         while self.taskmanagers.len() < TASK_MANAGERS {
-            self.started += 1;
-            let name = format!("taskmanager-{}", self.started);
-            let address = self.address.to_string();
-            let arguments = ["--role", "taskmanager", "--jobmanager", &address];
-            let arguments = arguments.into_iter().chain(LOG);
-            self.taskmanagers.push(JobProcess::start(&self.binary, &self.directory, name, arguments)?);
+            let name = self.next_name("taskmanager");
+            self.taskmanagers.push(self.spec.start_taskmanager(name, self.address, 1)?);
         }
         Ok(())
+    }
+
+    /// Starts a second JobManager on the checkpoints of the first, and a TaskManager that can run the whole job for it.
+    pub(crate) fn start_rival(&mut self) -> Result<()> {
+        let rival = self.begin_rival()?;
+        self.complete_rival(rival)
+    }
+
+    /// SIGKILL of the JobManager, and two new ones at one moment.
+    pub(crate) fn start_two(&mut self) -> Result<()> {
+        self.kill_jobmanager();
+        let rival = self.begin_rival()?;
+        self.start_jobmanager()?;
+        self.is_contested = true;
+        self.complete_rival(rival)
+    }
+
+    fn begin_rival(&mut self) -> Result<JobProcess> {
+        self.kill_rival()?;
+        self.is_contested = true;
+        let name = self.next_name("rival");
+        self.spec.start_jobmanager(name, "127.0.0.1:0")
+    }
+
+    fn complete_rival(&mut self, mut rival: JobProcess) -> Result<()> {
+        let listening = rival.wait_for_address(START_PATIENCE);
+        self.rival.push(rival);
+        // A rival that ends before it listens has found the journal in other hands.
+        if let Ok(address) = listening {
+            let name = self.next_name("rival-taskmanager");
+            self.rival.push(self.spec.start_taskmanager(name, address, PARALLELISM)?);
+        }
+        Ok(())
+    }
+
+    /// SIGKILL of the rival JobManager and its TaskManager.
+    pub(crate) fn kill_rival(&mut self) -> Result<()> {
+        for mut process in std::mem::take(&mut self.rival) {
+            if let Some(status) = process.ended()? {
+                self.surprises.push(how(&process, status));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_name(&mut self, role: &str) -> String {
+        self.started += 1;
+        format!("{role}-{}", self.started)
     }
 
     /// SIGKILL of the JobManager.
@@ -148,7 +205,7 @@ impl Crew {
     }
 
     /// Takes note of processes that have ended by themselves, and forgets them. Returns how the JobManager ended.
-    pub(crate) fn look_for_ended(&mut self) -> Result<Option<(ExitStatus, String)>> {
+    pub(crate) fn look_for_ended(&mut self) -> Result<Option<JobManagerEnd>> {
         let mut kept = Vec::new();
         for mut process in std::mem::take(&mut self.taskmanagers) {
             match process.ended()? {
@@ -161,9 +218,9 @@ impl Crew {
         let Some(status) = jobmanager.ended()? else { return Ok(None) };
         self.said.catch_up();
         self.surprises.push(how(jobmanager, status));
-        let said = jobmanager.errors();
         self.jobmanager = None;
-        Ok(Some((status, said)))
+        let is_deposed = self.is_contested && status.code() == Some(DEPOSED);
+        Ok(Some(JobManagerEnd { status, is_deposed }))
     }
 
     /// Completed checkpoints that JobManagers have told of.
@@ -177,6 +234,30 @@ impl Crew {
         self.said.catch_up();
         self.said.deployments
     }
+}
+
+impl CrewSpec {
+    fn start_jobmanager(&self, name: String, listen: &str) -> Result<JobProcess> {
+        let checkpoints = format!("file://{}", self.checkpoints.display());
+        let fixed = ["--role", "jobmanager", "--listen", listen, "--checkpoint-dir", &checkpoints];
+        let given = self.common.iter().chain(&self.arguments).map(String::as_str);
+        let arguments = fixed.into_iter().chain(LOG).chain(given);
+        Ok(JobProcess::start(&self.binary, &self.directory, name, arguments)?)
+    }
+
+    fn start_taskmanager(&self, name: String, jobmanager: SocketAddr, slots: usize) -> Result<JobProcess> {
+        let (address, slots) = (jobmanager.to_string(), slots.to_string());
+        let fixed = ["--role", "taskmanager", "--jobmanager", &address, "--slots", &slots];
+        let arguments = fixed.into_iter().chain(LOG).chain(self.common.iter().map(String::as_str));
+        Ok(JobProcess::start(&self.binary, &self.directory, name, arguments)?)
+    }
+}
+
+/// The end of a JobManager that nobody killed.
+pub(crate) struct JobManagerEnd {
+    pub(crate) status: ExitStatus,
+    /// It had a rival, which leads now.
+    pub(crate) is_deposed: bool,
 }
 
 fn how(process: &JobProcess, status: ExitStatus) -> String {

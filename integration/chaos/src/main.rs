@@ -11,10 +11,14 @@ mod ablation;
 mod crew;
 mod error;
 mod feed;
+mod login;
+mod logs;
 mod plan;
 mod run;
+mod stalling_store;
 mod standstill;
 mod storm;
+mod surroundings;
 mod tail;
 mod verdict;
 
@@ -50,6 +54,10 @@ struct Arguments {
     /// Time between checkpoints [default: 250ms; without quarantine 40ms, so that most kills interrupt one]
     #[arg(long, value_name = "DURATION")]
     checkpoint_interval: Option<String>,
+
+    /// Brokers; of three, any one can be away
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    brokers: u16,
 
     /// Partitions of each topic
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..))]

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::ablation::Ablation;
 
-/// Something bad that happens to the cluster or the broker. All durations end in the opposite: a process that was killed
-/// is started again, one that was frozen goes on.
+/// A login that fails for so long passes by itself.
+const PASSWORD_CHANGED: Duration = Duration::from_secs(20);
+
+/// Something bad that happens to the cluster, its store or the brokers. All durations end in the opposite: a process that
+/// was killed is started again, one that was frozen goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SIGKILL of one TaskManager.
@@ -20,15 +23,23 @@ pub(crate) enum Fault {
     FreezeJobManager { frozen: Duration },
     /// SIGKILL of all processes of the job.
     KillAll { away: Duration },
-    /// SIGKILL of the broker.
+    /// SIGKILL of one broker.
     KillBroker { away: Duration },
-    /// SIGSTOP of the broker.
+    /// SIGSTOP of one broker.
     FreezeBroker { frozen: Duration },
+    /// A second JobManager, with a TaskManager of its own, beside the first, on the same checkpoints.
+    StartRival { beside: Duration },
+    /// SIGKILL of the JobManager, and two new ones at once.
+    StartTwo { beside: Duration },
+    /// Writes of checkpoints wait.
+    StallStore { stalled: Duration },
+    /// The password of the job is not valid any more.
+    ChangePassword { changed: Duration },
 }
 
 impl Fault {
     /// All names.
-    pub(crate) const NAMES: [&str; 8] = [
+    pub(crate) const NAMES: [&str; 12] = [
         "kill_taskmanager",
         "kill_taskmanagers",
         "freeze_taskmanager",
@@ -37,6 +48,10 @@ impl Fault {
         "kill_all",
         "kill_broker",
         "freeze_broker",
+        "start_rival",
+        "start_two",
+        "stall_store",
+        "change_password",
     ];
 
     /// Its kind.
@@ -50,6 +65,10 @@ impl Fault {
             Self::KillAll { .. } => "kill_all",
             Self::KillBroker { .. } => "kill_broker",
             Self::FreezeBroker { .. } => "freeze_broker",
+            Self::StartRival { .. } => "start_rival",
+            Self::StartTwo { .. } => "start_two",
+            Self::StallStore { .. } => "stall_store",
+            Self::ChangePassword { .. } => "change_password",
         }
     }
 }
@@ -101,15 +120,18 @@ impl Plan {
         let frozen =
             if random.chance(50) { random.duration_ms(20, 1_000) } else { random.duration_ms(1_800, 4_500) };
         match random.below(100) {
-            0..30 => Fault::KillTaskManager { away },
-            30..40 => Fault::KillTaskManagers { away },
-            40..58 => Fault::FreezeTaskManager { frozen },
-            58..74 => Fault::KillJobManager { away },
-            74..84 => Fault::FreezeJobManager { frozen },
-            84..92 => Fault::KillAll { away },
-            92..97 => Fault::KillBroker { away },
-            // A lone broker that stands still for longer than its session is shut out by its own controller.
-            _ => Fault::FreezeBroker { frozen: frozen.min(Duration::from_secs(2)) },
+            0..24 => Fault::KillTaskManager { away },
+            24..33 => Fault::KillTaskManagers { away },
+            33..47 => Fault::FreezeTaskManager { frozen },
+            47..60 => Fault::KillJobManager { away },
+            60..67 => Fault::FreezeJobManager { frozen },
+            67..74 => Fault::KillAll { away },
+            74..81 => Fault::KillBroker { away },
+            81..86 => Fault::FreezeBroker { frozen },
+            86..90 => Fault::StartRival { beside: random.duration_ms(300, 5_000) },
+            90..93 => Fault::StartTwo { beside: random.duration_ms(300, 3_000) },
+            93..98 => Fault::StallStore { stalled: random.duration_ms(200, 8_000) },
+            _ => Fault::ChangePassword { changed: PASSWORD_CHANGED },
         }
     }
 
@@ -130,10 +152,30 @@ impl Plan {
     /// Kills the one who commits, in the moment in which it does.
     fn strike_without_settle(&mut self) -> Strike {
         let random = &mut self.random;
-        let pause = random.duration_ms(500, 1_500);
+        // The first checkpoints of an attempt list next to nothing.
+        let pause = random.duration_ms(2_500, 4_000);
         let moment = Moment::AfterCheckpoint(random.duration_us(0, 2_000));
         let fault = Fault::KillTaskManagers { away: random.duration_ms(0, 200) };
         Strike { pause, moment, fault, victim: 0 }
+    }
+
+    /// Starts two JobManagers on one journal at one moment.
+    fn strike_without_writer(&mut self) -> Strike {
+        let random = &mut self.random;
+        let pause = random.duration_ms(2_000, 4_000);
+        let fault = Fault::StartTwo { beside: random.duration_ms(1_000, 2_000) };
+        Strike { pause, moment: Moment::Now, fault, victim: 0 }
+    }
+
+    /// Changes the password, and kills the TaskManagers: the JobManager settles then, and has to log in anew.
+    fn strike_without_refusals(&mut self) -> Strike {
+        let random = &mut self.random;
+        let fault = if random.chance(50) {
+            Fault::ChangePassword { changed: PASSWORD_CHANGED }
+        } else {
+            Fault::KillTaskManagers { away: random.duration_ms(0, 500) }
+        };
+        Strike { pause: random.duration_ms(2_000, 4_000), moment: Moment::Now, fault, victim: 0 }
     }
 
     /// Kills the writers while a checkpoint is under way: the newest complete one lists producers that are in use again
@@ -159,6 +201,8 @@ impl Iterator for Plan {
                 }
             },
             Some(Ablation::Settle) => Some(self.strike_without_settle()),
+            Some(Ablation::Writer) => Some(self.strike_without_writer()),
+            Some(Ablation::Refusals) => Some(self.strike_without_refusals()),
             Some(Ablation::Quarantine) => Some(self.strike_without_quarantine()),
         }
     }

@@ -5,22 +5,26 @@ use std::{
     time::Duration,
 };
 
-use flott_cards::kafka::Topics;
+use flott_cards::{kafka::Topics, process::make_secret};
 use xtask::{
     clock::Stopwatch,
     job,
-    kafka::{BrokerSettings, KafkaAvailability, KafkaBroker, KafkaLibraries, VERSION, availability},
+    kafka::{BrokerSettings, KafkaAvailability, KafkaCluster, KafkaLibraries, VERSION, availability},
 };
 
 use crate::{
     Arguments,
     ablation::Ablation,
-    crew::{Crew, TERMINATED, settings},
+    crew::{Crew, CrewSpec, TERMINATED, settings},
     error::{Error, Result},
     feed::{Fed, Feed},
+    login::Login,
+    logs::Logs,
     plan::Plan,
+    stalling_store::StallingStore,
     standstill::Standstill,
     storm::Storm,
+    surroundings::Surroundings,
     tail::Tail,
     verdict::{Verdict, compare},
 };
@@ -63,12 +67,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Verdict> {
 }
 
 fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory: &Path) -> Result<Verdict> {
-    step(&format!("starting Apache Kafka {VERSION}"));
-    // So that it is back soon after it was killed.
-    let broker = BrokerSettings::new(directory.join("kafka")).property("broker.session.timeout.ms", "3000");
-    let mut broker = KafkaBroker::start_with(libraries, broker)?;
-    let topics = Topics::new(broker.bootstrap(), "storm-");
-    topics.create(arguments.partitions)?;
+    let count = arguments.brokers;
+    step(&format!("starting Apache Kafka {VERSION}, {count} brokers"));
+    let (mut surroundings, topics, checkpoints) = surround(arguments, libraries, directory)?;
 
     let binary = copy(job, directory)?;
     let binary = match arguments.without {
@@ -76,23 +77,28 @@ fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory
         None => binary,
     };
     step("starting 1 JobManager, 2 TaskManagers and 1 standby");
-    let mut crew = Crew::start(&binary, directory, job_arguments(arguments, &topics))?;
+    let spec = CrewSpec {
+        binary,
+        directory: directory.to_owned(),
+        checkpoints,
+        arguments: job_arguments(arguments, topics.prefix(), &surroundings.login_bootstrap()),
+        common: share_secret(directory)?,
+    };
+    let mut crew = Crew::start(spec)?;
     let feed = Feed::start(&topics, arguments.seed, arguments.rate)?;
     let tail = Tail::start(&topics, arguments.partitions)?;
     let watch = Stopwatch::start();
-    let mut storm = Storm::new(
-        &mut crew,
-        &mut broker,
-        Plan::new(arguments.seed, arguments.without).only(&arguments.only),
-    );
+    let plan = Plan::new(arguments.seed, arguments.without).only(&arguments.only);
+    let mut storm = Storm::new(&mut crew, &mut surroundings, plan);
 
     let (fed, standstill) = weather(arguments, &mut storm, feed, &tail)?;
-    let (tally, lost_reported) = (storm.tally.clone(), storm.lost_reported);
+    let tally = storm.tally.clone();
     let is_stopped = storm.is_stopped;
     let is_ended = !is_stopped && end(&mut crew)?;
     step("reading the answers and comparing");
     let comparison = compare(&topics, fed)?;
     comparison.to_string().lines().for_each(step);
+    let logs = Logs::read(directory);
     Ok(Verdict {
         seed: arguments.seed,
         without: arguments.without,
@@ -105,10 +111,39 @@ fn play(arguments: &Arguments, job: &Path, libraries: &KafkaLibraries, directory
         missing: comparison.missing(),
         duplicated: comparison.duplicated(),
         wrong: comparison.wrong(),
-        lost_reported,
+        lost_reported: logs.lost_records(),
+        led_twice: logs.led_twice(),
         surprises: std::mem::take(&mut crew.surprises),
         is_ended,
     })
+}
+
+/// Brokers with a user for the job, topics, and a place for checkpoints.
+fn surround(
+    arguments: &Arguments,
+    libraries: &KafkaLibraries,
+    directory: &Path,
+) -> Result<(Surroundings, Topics, PathBuf)> {
+    // So that a broker is back soon after it was killed.
+    let settings = BrokerSettings::new(directory.join("kafka"))
+        .property("broker.session.timeout.ms", "3000")
+        .login(Login::MECHANISM);
+    let brokers = KafkaCluster::start_with(libraries, &settings, arguments.brokers.into())?;
+    let topics = Topics::new(brokers.bootstrap(), "storm-");
+    topics.create(arguments.partitions)?;
+    let mut login = Login::new(libraries);
+    login.change(brokers.bootstrap(), true)?;
+    login.wait()?;
+    let store = StallingStore::mount(directory);
+    let store = store.inspect_err(|reason| step(&format!("the store will not stall: {reason}"))).ok();
+    let place = store.as_ref().map_or(directory, StallingStore::path);
+    let checkpoints = place.join("checkpoints");
+    Ok((Surroundings::new(brokers, store, login), topics, checkpoints))
+}
+
+/// The flags by which all processes of the job prove to each other that they belong together.
+fn share_secret(directory: &Path) -> Result<Vec<String>> {
+    Ok(vec!["--secret-file".to_owned(), make_secret(directory)?.display().to_string()])
 }
 
 /// A copy of the job's binary: whoever builds it meanwhile would make the cluster refuse all processes that are started
@@ -120,12 +155,15 @@ fn copy(job: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
-fn job_arguments(arguments: &Arguments, topics: &Topics) -> Vec<String> {
-    let (brokers, prefix) = (topics.bootstrap(), topics.prefix());
+fn job_arguments(arguments: &Arguments, prefix: &str, brokers: &str) -> Vec<String> {
     let interval = if arguments.without == Some(Ablation::Quarantine) { "40ms" } else { "250ms" };
     let interval = arguments.checkpoint_interval.as_deref().unwrap_or(interval);
     let flags = ["--brokers", brokers, "--prefix", prefix, "--checkpoint-interval", interval];
-    settings().into_iter().chain(flags.map(str::to_owned)).collect()
+    let login = ["--user", Login::USER, "--password", Login::PASSWORD];
+    let is_impatient = arguments.without == Some(Ablation::Refusals);
+    let patience: &[&str] = if is_impatient { &["--set", "refusal_timeout=1ms"] } else { &[] };
+    let flags = flags.iter().chain(&login).chain(patience).map(|&flag| flag.to_owned());
+    settings().into_iter().chain(flags).collect()
 }
 
 /// The storm and what follows it, until all totals are there or never will be.

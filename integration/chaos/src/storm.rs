@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use xtask::{
-    clock::{Stopwatch, pause},
-    kafka::KafkaBroker,
-};
+use xtask::clock::{Stopwatch, pause};
 
 use crate::{
-    crew::Crew,
+    crew::{Crew, JobManagerEnd},
     error::Result,
     plan::{Fault, Moment, Plan, Strike},
+    surroundings::Surroundings,
 };
 
 /// Between two looks while nothing special is waited for.
@@ -35,18 +33,16 @@ pub(crate) struct Tally {
 /// A storm that is going on.
 pub(crate) struct Storm<'a> {
     pub(crate) crew: &'a mut Crew,
-    pub(crate) broker: &'a mut KafkaBroker,
+    surroundings: &'a mut Surroundings,
     plan: Plan,
     watch: Stopwatch,
     agenda: Vec<(Duration, Step)>,
     /// The strike that waits for a checkpoint, how many there were, and since when.
     waiting: Option<(Strike, u64, Duration)>,
-    is_broker_away: bool,
-    is_broker_starting: bool,
     inspected: Duration,
+    /// The brokers, the store or the login were amiss at the last look.
+    are_surroundings_disturbed: bool,
     pub(crate) tally: Tally,
-    /// Records that the job has reported as lost.
-    pub(crate) lost_reported: u64,
     /// The job has stopped for good.
     pub(crate) is_stopped: bool,
 }
@@ -58,24 +54,23 @@ enum Step {
     Thaw(u32),
     FillUp,
     StartJobManager,
-    StartBroker,
-    ThawBroker,
+    KillRival,
+    MendBroker,
+    RestorePassword,
 }
 
 impl<'a> Storm<'a> {
-    pub(crate) fn new(crew: &'a mut Crew, broker: &'a mut KafkaBroker, plan: Plan) -> Self {
+    pub(crate) fn new(crew: &'a mut Crew, surroundings: &'a mut Surroundings, plan: Plan) -> Self {
         Self {
             crew,
-            broker,
+            surroundings,
             plan,
             watch: Stopwatch::start(),
             agenda: vec![(Duration::ZERO, Step::Next)],
             waiting: None,
-            is_broker_away: false,
-            is_broker_starting: false,
             inspected: Duration::ZERO,
+            are_surroundings_disturbed: false,
             tally: Tally::default(),
-            lost_reported: 0,
             is_stopped: false,
         }
     }
@@ -97,21 +92,16 @@ impl<'a> Storm<'a> {
     /// Whether somebody is away or frozen.
     pub(crate) fn is_disturbed(&self) -> bool {
         let is_undoing = |step: &Step| !matches!(step, Step::Next | Step::Strike(_));
-        self.is_broker_starting || self.agenda.iter().any(|(_, step)| is_undoing(step))
+        self.are_surroundings_disturbed || self.agenda.iter().any(|(_, step)| is_undoing(step))
     }
 
-    /// Ends all faults: everybody runs, and the broker serves.
+    /// Ends all faults: everybody runs, and the brokers serve.
     pub(crate) fn calm_down(&mut self) -> Result<()> {
         self.agenda.clear();
         self.waiting = None;
+        self.crew.kill_rival()?;
         self.crew.thaw_all()?;
-        if self.is_broker_away {
-            self.broker.relaunch()?;
-            self.is_broker_away = false;
-        }
-        self.broker.thaw()?;
-        self.broker.wait_until_ready()?;
-        self.is_broker_starting = false;
+        self.surroundings.calm_down()?;
         self.look_after()
     }
 
@@ -185,11 +175,9 @@ impl<'a> Storm<'a> {
             Step::Thaw(id) => Ok(self.crew.find(id).map_or(Ok(()), |process| process.thaw())?),
             Step::FillUp => self.crew.fill_up(),
             Step::StartJobManager => self.crew.start_jobmanager(),
-            Step::StartBroker => {
-                (self.is_broker_away, self.is_broker_starting) = (false, true);
-                Ok(self.broker.relaunch()?)
-            }
-            Step::ThawBroker => Ok(self.broker.thaw()?),
+            Step::KillRival => self.crew.kill_rival(),
+            Step::MendBroker => self.surroundings.mend_broker(),
+            Step::RestorePassword => self.surroundings.change_password(true),
         }
     }
 
@@ -232,17 +220,27 @@ impl<'a> Storm<'a> {
                 self.after(away, Step::FillUp);
             }
             Fault::KillBroker { away } => {
-                if !self.is_broker_away {
-                    self.broker.kill9();
-                    self.is_broker_away = true;
-                    self.after(away, Step::StartBroker);
+                if self.surroundings.kill_broker(strike.victim) {
+                    self.after(away, Step::MendBroker);
                 }
             }
             Fault::FreezeBroker { frozen } => {
-                if !self.is_broker_away {
-                    self.broker.freeze()?;
-                    self.after(frozen, Step::ThawBroker);
+                if let Some(frozen) = self.surroundings.freeze_broker(strike.victim, frozen)? {
+                    self.after(frozen, Step::MendBroker);
                 }
+            }
+            Fault::StartRival { beside } => {
+                self.crew.start_rival()?;
+                self.after(beside, Step::KillRival);
+            }
+            Fault::StartTwo { beside } => {
+                self.crew.start_two()?;
+                self.after(beside, Step::KillRival);
+            }
+            Fault::StallStore { stalled } => drop(self.surroundings.stall_store(stalled)?),
+            Fault::ChangePassword { changed } => {
+                self.surroundings.change_password(false)?;
+                self.after(changed, Step::RestorePassword);
             }
         }
         eprintln!("chaos:   {:>6.1} s: {}", self.elapsed().as_secs_f64(), strike.fault.name());
@@ -253,7 +251,7 @@ impl<'a> Storm<'a> {
 
     /// Whoever ended without being killed is started again, as by a supervisor; but not a job that has lost output.
     fn inspect(&mut self) -> Result<()> {
-        self.is_broker_starting &= !self.broker.has_started();
+        self.are_surroundings_disturbed = self.surroundings.is_disturbed();
         let known = self.crew.surprises.len();
         let ended = self.crew.look_for_ended()?;
         for surprise in &self.crew.surprises[known..] {
@@ -262,9 +260,8 @@ impl<'a> Storm<'a> {
         if self.crew.surprises.len() > known {
             self.after(REPLACEMENT_DELAY, Step::FillUp);
         }
-        if let Some((status, said)) = ended {
-            self.lost_reported += lost_records(&said);
-            if status.code().is_some_and(is_final) {
+        if let Some(JobManagerEnd { status, is_deposed }) = ended {
+            if status.code().is_some_and(is_final) && !is_deposed {
                 self.is_stopped = true;
             } else {
                 self.after(REPLACEMENT_DELAY, Step::StartJobManager);
@@ -279,29 +276,4 @@ fn is_final(code: i32) -> bool {
     const FAILED: i32 = 1;
     const BINARY_DIFFERS: i32 = 5;
     (FAILED..=BINARY_DIFFERS).contains(&code)
-}
-
-/// The numbers in `output of checkpoint 7 is lost: 123 records in 2 transactions`.
-fn lost_records(said: &str) -> u64 {
-    let reports = said.lines().filter_map(|line| line.split_once(" lost: ")?.1.split_once(" records in "));
-    reports.filter_map(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reported_losses_are_added_up() {
-        let said = "error: sink totals: output of checkpoint 7 is lost: 120 records in 2 transactions that …\n\
-                    error: sink alerts: output of checkpoint 7 is lost: 3 records in 1 transactions that …\n";
-        assert_eq!(lost_records(said), 123);
-        assert_eq!(
-            lost_records(
-                "output of checkpoint 2 may be lost: nobody can tell about 5 records in 1 transactions"
-            ),
-            5
-        );
-        assert_eq!(lost_records("error: something else"), 0);
-    }
 }

@@ -1,5 +1,7 @@
 //! What a storm has shown.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use flott_cards::{
     Comparison, Rule,
     kafka::{Topics, read_answers, read_reference},
@@ -23,6 +25,8 @@ pub(crate) struct Verdict {
     pub(crate) duplicated: u64,
     pub(crate) wrong: u64,
     pub(crate) lost_reported: u64,
+    /// Epochs in which more than one process has led.
+    pub(crate) led_twice: BTreeMap<u64, BTreeSet<String>>,
     /// Processes that ended though nobody had asked for it.
     pub(crate) surprises: Vec<String>,
     /// Whether the job was brought to its end in good order.
@@ -34,6 +38,7 @@ impl Verdict {
     pub(crate) fn is_good(&self) -> bool {
         let crashed = |surprise: &String| surprise.ends_with("code 101") || surprise.contains("by signal");
         self.missing + self.duplicated + self.wrong + self.lost_reported == 0
+            && self.led_twice.is_empty()
             && self.is_ended
             && !self.surprises.iter().any(crashed)
     }
@@ -46,6 +51,7 @@ impl Verdict {
             "duplicated": self.duplicated,
             "lost_reported": self.lost_reported,
             "wrong": self.wrong,
+            "led_twice": self.led_twice,
             "checkpoints": self.checkpoints,
             "standstill_max": tenths(self.standstill.longest().as_secs_f64()),
             "faults": self.tally.faults.values().sum::<u64>(),

@@ -80,8 +80,8 @@ fn run(arguments: &Arguments) -> Result<Verdict> {
     let binary = match &arguments.binary {
         Some(binary) => std::path::absolute(binary)?,
         None => {
-            show::step("building card-alerts (release)");
-            job::release(env!("CARGO_PKG_NAME"))?
+            show::step("building card-alerts, unless it is built already");
+            job::for_tests(env!("CARGO_PKG_NAME"))?
         }
     };
     if let Some(bootstrap) = &arguments.kafka {

@@ -72,11 +72,18 @@ fn run(binary: &Path, stage: &mut impl Stage, directory: &Path) -> Result<Verdic
     show::step(&format!("starting 1 JobManager, {PARALLELISM} TaskManagers and {STANDBY} standby"));
     let mut arguments = vec!["--parallelism".to_owned(), PARALLELISM.to_string()];
     arguments.extend(stage.arguments());
-    let spec = ClusterSpec { binary: binary.to_owned(), directory: directory.to_owned(), arguments };
+    let spec = ClusterSpec {
+        binary: binary.to_owned(),
+        directory: directory.to_owned(),
+        arguments,
+        secret_file: None,
+    };
     let watch = Stopwatch::start();
     let mut cluster = Cluster::start(spec, PARALLELISM + STANDBY)?;
 
     let mut meter = Meter::new("processed", stage.progress()?.1);
+    await_progress(&mut cluster, stage, &mut meter, |written, _| written > 0)?;
+    show::step(&format!("the first payments are processed after {:.1} s", watch.elapsed().as_secs_f64()));
     await_progress(&mut cluster, stage, &mut meter, |written, expected| written >= expected / 2)?;
     kill_one(&mut cluster, stage, &mut meter)?;
     await_progress(&mut cluster, stage, &mut meter, |written, expected| written >= expected)?;

@@ -101,7 +101,12 @@ impl Scene {
         fs::create_dir_all(&directory).unwrap();
         fs::create_dir_all(self.checkpoints()).unwrap();
         std::os::unix::fs::symlink(self.checkpoints(), directory.join("checkpoints")).unwrap();
-        let spec = ClusterSpec { binary: card_alerts().to_owned(), directory, arguments: self.arguments() };
+        let spec = ClusterSpec {
+            binary: card_alerts().to_owned(),
+            directory,
+            arguments: self.arguments(),
+            secret_file: None,
+        };
         Cluster::start(spec, taskmanagers).unwrap_or_else(|error| panic!("{error}"))
     }
 

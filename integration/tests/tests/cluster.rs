@@ -265,8 +265,11 @@ fn a_taskmanager_of_another_build_is_refused() {
     let other = card_alerts_of_another_build(scene.directory());
     let flags = ["--role", "taskmanager", "--jobmanager", &address];
     let mut stranger = JobProcess::start(&other, scene.directory(), "stranger", flags).unwrap();
-    let text = wait_for_code(&mut stranger, 5);
-    let builds: Vec<_> = text.split("build ").skip(1).map(|rest| &rest[..16]).collect();
+    let refused = wait_for_code(&mut stranger, 5);
+    assert!(refused.contains("started from different binaries"), "{refused}");
+    // The stranger is told no more; the JobManager's log names both builds.
+    let text = cluster.jobmanager().errors();
+    let builds: Vec<_> = text.split("build \"").skip(1).map(|rest| &rest[..16]).collect();
     assert!(builds.len() == 2 && builds[0] != builds[1], "{text}");
     assert!(builds.iter().all(|id| id.chars().all(|c| c.is_ascii_hexdigit())), "{text}");
     assert!(cluster.jobmanager().is_running());
@@ -332,7 +335,9 @@ fn of_two_jobmanagers_in_one_directory_the_first_steps_down() {
     scene.reach_visible(MIDWAY);
     let mut second = scene.cluster(2);
     let text = first.jobmanager().wait_for_code(5, PATIENCE).map(|()| first.jobmanager().errors()).unwrap();
-    assert!(text.contains("another JobManager has taken over this checkpoint directory"), "{text}");
+    assert!(text.contains("this JobManager was deposed: the JobManager at 127.0.0.1:"), "{text}");
+    let process = format!("(process {} on ", second.jobmanager().id());
+    assert!(text.contains(&process), "{process} is not in {text}");
     finish(&scene, &mut second);
     assert!(second.jobmanager().errors().contains("from checkpoint"));
 }

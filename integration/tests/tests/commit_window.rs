@@ -10,28 +10,22 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-use flott::{
-    connectors::kafka::{
-        client::{ClientSettings, KafkaClient, TransactionPhase},
-        settlement::Committable,
-    },
-    record::decode_foreign,
+use flott::connectors::kafka::{
+    client::{ClientSettings, KafkaClient, TransactionPhase},
+    settlement::Committable,
 };
 use flott_cards::{
     Comparison, PaymentGenerator, Rule,
     kafka::{Feeder, Topics, read_answers, read_reference},
     process::{Cluster, ClusterSpec, JobProcess},
 };
-use flott_tests::{KeepsWhatWasSaid, PATIENCE, card_alerts, wait_for_code};
-use serde_json::Value;
+use flott_tests::{KeepsWhatWasSaid, PATIENCE, card_alerts, committables, newest_checkpoint, wait_for_code};
 use xtask::{
     clock::{Stopwatch, pause},
     kafka::{KafkaBroker, availability},
@@ -185,6 +179,7 @@ impl Stage {
             binary: card_alerts().to_owned(),
             directory: self.directory.path().to_owned(),
             arguments: arguments.chain(self.parameters.iter().cloned()).collect(),
+            secret_file: None,
         };
         Cluster::start(spec, TASK_MANAGERS).unwrap()
     }
@@ -264,31 +259,4 @@ fn wait_for_checkpoint(jobmanager: &mut JobProcess) {
         }
         pause(Duration::from_micros(100));
     }
-}
-
-/// The newest checkpoint that the journal knows, and its manifest.
-fn newest_checkpoint(checkpoints: &Path) -> (u64, Value) {
-    let names = fs::read_dir(checkpoints.join("journal")).unwrap().map(|entry| entry.unwrap().file_name());
-    let names: BTreeSet<_> = names.filter(|name| name.to_string_lossy().ends_with(".json")).collect();
-    let newest = checkpoints.join("journal").join(names.last().unwrap());
-    let entry: Value = serde_json::from_slice(&fs::read(newest).unwrap()).unwrap();
-    let record: Value = serde_json::from_str(entry["record"].as_str().unwrap()).unwrap();
-    let checkpoint = record["checkpoints"].as_array().unwrap().last().unwrap();
-    let manifest = checkpoints.join(checkpoint["directory"].as_str().unwrap()).join("manifest.json");
-    let manifest = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
-    (checkpoint["checkpoint"].as_u64().unwrap(), manifest)
-}
-
-/// The transactions that a manifest lists, of all sinks.
-fn committables(manifest: &Value) -> Vec<Committable> {
-    let operators = manifest["operators"].as_array().unwrap().iter();
-    let lists = operators.flat_map(|operator| operator["lists"].as_array().unwrap());
-    let lists = lists.filter(|list| list["name"] == "committables");
-    let items = lists.flat_map(|list| list["items"].as_array().unwrap());
-    let bytes = |item: &Value| -> Vec<u8> {
-        let text = item.as_str().unwrap();
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
-    };
-    // A version of two bytes leads.
-    items.map(|item| decode_foreign(&mut &bytes(item)[2..]).unwrap()).collect()
 }

@@ -5,12 +5,13 @@
 use std::{path::Path, sync::OnceLock, time::Duration};
 
 use flott_cards::{
-    Comparison, Output, PaymentGenerator, Rule,
-    kafka::{Feeder, Topics, Watch, read_answers, read_reference, read_topic},
-    process::{Cluster, ClusterSpec, JobProcess},
+    Comparison, Output, Rule,
+    kafka::{Topics, read_answers, read_reference, read_topic},
+    process::{Cluster, JobProcess},
 };
 use flott_tests::{
-    KeepsWhatWasSaid, PATIENCE, assert_quiet, card_alerts, free_port, said, wait_for_code, wait_until,
+    KafkaStage as Stage, KeepsWhatWasSaid, PATIENCE, assert_quiet, card_alerts, free_port, said,
+    wait_for_code, wait_until,
 };
 use futures::executor::block_on;
 use rdkafka::{
@@ -39,68 +40,6 @@ fn shared_broker() -> Option<&'static str> {
     BROKER.get_or_init(start).as_ref().map(KafkaBroker::bootstrap)
 }
 
-/// Topics of a test, with payments in the first of them, and a directory for the processes of the job.
-struct Stage {
-    topics: Topics,
-    directory: KeepsWhatWasSaid,
-}
-
-impl Stage {
-    fn new(bootstrap: &str, name: &str) -> Self {
-        let topics = Topics::unique(bootstrap, name);
-        topics.create(PARTITIONS).unwrap();
-        Self { topics, directory: KeepsWhatWasSaid::new() }
-    }
-
-    fn feed(self, payments: u64) -> Self {
-        self.feed_range(0, payments);
-        self
-    }
-
-    fn feed_range(&self, from: u64, to: u64) {
-        let generator = PaymentGenerator::new(3);
-        let mut feeder = Feeder::new(self.topics.bootstrap(), self.topics.payments()).unwrap();
-        (from..to).for_each(|n| feeder.send(&generator.payment(n)).unwrap());
-        feeder.flush().unwrap();
-    }
-
-    fn arguments(&self, settings: &[&str]) -> Vec<String> {
-        let parameters = ["--brokers", self.topics.bootstrap(), "--prefix", self.topics.prefix()];
-        let interval = ["--checkpoint-interval", "300ms"];
-        let fixed = if settings.contains(&interval[0]) { &[][..] } else { &interval };
-        fixed.iter().chain(settings).chain(&parameters).map(|&flag| flag.to_owned()).collect()
-    }
-
-    fn cluster(&self, taskmanagers: usize, settings: &[&str]) -> Cluster {
-        let spec = ClusterSpec {
-            binary: card_alerts().to_owned(),
-            directory: self.directory.path().to_owned(),
-            arguments: self.arguments(settings),
-        };
-        Cluster::start(spec, taskmanagers).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn local(&self, name: &str, settings: &[&str]) -> JobProcess {
-        let arguments = self.arguments(settings);
-        JobProcess::start(card_alerts(), self.directory.path(), name, arguments).unwrap()
-    }
-
-    /// Waits until this share of the totals of so many payments is written, committed or not.
-    fn reach(&self, share: f64, payments: u64) {
-        let watch: Watch = self.topics.watch(Output::Totals).unwrap();
-        wait_until(&format!("{share} of all totals"), || {
-            watch.offsets().unwrap() as f64 >= share * payments as f64
-        });
-    }
-
-    fn assert_right(&self) {
-        let expected = read_reference(&self.topics, Rule::default()).unwrap();
-        let given = read_answers(&self.topics).unwrap();
-        let comparison = Comparison::new(&expected, &given);
-        assert!(comparison.is_equal(), "{comparison}");
-    }
-}
-
 fn finish(stage: &Stage, cluster: &mut Cluster) {
     cluster.wait_until_finished(2 * PATIENCE).unwrap_or_else(|error| panic!("{error}"));
     stage.assert_right();
@@ -125,7 +64,7 @@ fn a_killed_taskmanager_costs_no_record_and_repeats_none() {
     let Some(bootstrap) = shared_broker() else { return };
     let stage = Stage::new(bootstrap, "kill").feed(PAYMENTS);
     let mut cluster = stage.cluster(3, &["--bounded", "--parallelism", "2"]);
-    stage.reach(0.3, PAYMENTS);
+    stage.reach(0.3);
     let killed = cluster.busiest_taskmanager().unwrap();
     killed.kill9();
     let watch = Stopwatch::start();
@@ -140,7 +79,7 @@ fn a_killed_cluster_resumes_where_it_was() {
     let Some(bootstrap) = shared_broker() else { return };
     let stage = Stage::new(bootstrap, "all").feed(PAYMENTS);
     let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
-    stage.reach(0.3, PAYMENTS);
+    stage.reach(0.3);
     cluster.jobmanager().kill9();
     cluster.taskmanagers().iter_mut().for_each(JobProcess::kill9);
     cluster.taskmanagers().clear();
@@ -156,7 +95,7 @@ fn a_killed_broker_that_comes_back_costs_no_record_and_repeats_none() {
     let mut broker = KafkaBroker::start_temporary(libraries).unwrap();
     let stage = Stage::new(broker.bootstrap(), "broker").feed(PAYMENTS);
     let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2"]);
-    stage.reach(0.3, PAYMENTS);
+    stage.reach(0.3);
     broker.kill9();
     broker.restart().unwrap();
     finish(&stage, &mut cluster);
@@ -201,6 +140,10 @@ fn a_transaction_timeout_beyond_the_brokers_limit_is_refused() {
     let mut process = stage.local("short", &["--transaction-timeout", "500ms"]);
     let text = wait_for_code(&mut process, 3);
     assert!(text.contains("500ms") && text.contains("300ms"), "{text}");
+    // A pause of the checkpoints takes from the same time.
+    let mut process = stage.local("pause", &["--set", "checkpoint_min_pause=10m"]);
+    let text = wait_for_code(&mut process, 3);
+    assert!(text.contains("600.3s + 2 × 1s > 300s"), "{text}");
 }
 
 /// A second job of the same name, with a checkpoint directory of its own.
@@ -216,7 +159,7 @@ fn a_second_job_is_refused_also_before_the_first_has_committed_anything() {
     let Some(bootstrap) = shared_broker() else { return };
     let stage = Stage::new(bootstrap, "early").feed(PAYMENTS);
     let mut cluster = stage.cluster(2, &["--bounded", "--parallelism", "2", "--checkpoint-interval", "2m"]);
-    stage.reach(0.05, PAYMENTS);
+    stage.reach(0.05);
     is_refused(&stage, "first-try", 3, "belongs to another run of job");
     is_refused(&stage, "second-try", 3, "belongs to another run of job");
     finish(&stage, &mut cluster);
@@ -431,7 +374,7 @@ fn logins_over_tls_work_and_who_lacks_rights_is_told_which() {
     assert_eq!(values(broker.bootstrap(), &to), ["a", "b"]);
 }
 
-/// Neither a job whose queues have filled up nor one that settles in vain keeps a core busy.
+/// Neither a job whose queues have filled up nor a JobManager that checks its sinks in vain keeps a core busy.
 #[test]
 fn while_the_broker_is_frozen_no_core_is_busy_and_then_nothing_is_lost() {
     const MANY: u64 = 2 * PAYMENTS;
@@ -444,17 +387,17 @@ fn while_the_broker_is_frozen_no_core_is_busy_and_then_nothing_is_lost() {
     let checkpoints = format!("file://{}", stage.directory.path().join("checkpoints").display());
     let flags = ["--bounded", "--parallelism", "2", "--checkpoint-dir", &checkpoints];
     let mut job = stage.local("frozen", &flags);
-    stage.reach(0.1, MANY);
+    stage.reach(0.1);
     broker.freeze().unwrap();
     assert_quiet(&mut job, SHARE, window, 3);
     broker.thaw().unwrap();
-    stage.reach(0.4, MANY);
+    stage.reach(0.4);
     broker.freeze().unwrap();
     assert_quiet(&mut job, SHARE, window, 1);
     job.kill9();
 
-    let mut job = stage.local("settling", &flags);
-    said(&mut job, "newest checkpoint");
+    let mut job = stage.local("checking", &flags);
+    said(&mut job, "not leading yet");
     assert_quiet(&mut job, SHARE, window, 3);
     broker.thaw().unwrap();
     wait_for_code(&mut job, 0);
@@ -468,13 +411,13 @@ fn an_endless_job_is_stopped_and_resumed_without_gap() {
     let checkpoints = format!("file://{}", stage.directory.path().join("checkpoints").display());
     let settings = ["--checkpoint-dir", &checkpoints, "--parallelism", "2"];
     let mut first = stage.local("first", &settings);
-    stage.reach(0.2, 50_000);
+    stage.reach(0.2);
     first.terminate().unwrap();
     let text = wait_for_code(&mut first, 143);
     assert!(text.contains("stopped by a signal; its state is kept"), "{text}");
     stage.feed_range(50_000, 60_000);
     let mut second = stage.local("second", &settings);
-    stage.reach(1.0, 60_000);
+    stage.reach(1.0);
     wait_until("every total is visible", || {
         values(bootstrap, &stage.topics.output(Output::Totals)).len() >= 60_000
     });

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
@@ -142,11 +143,39 @@ fn control_c_twice_ends_at_once_and_nothing_is_lost() {
     scene.reach_visible(0.2);
     interrupt(&first);
     said(&mut first, "asked to end");
+    // Signals in quick succession are one request.
+    pause(Duration::from_millis(600));
     interrupt(&first);
     wait_for_code(&mut first, 130);
     let mut second = scene.local("second");
     wait_for_code(&mut second, 0);
     scene.assert_right();
+}
+
+#[test]
+fn signals_in_quick_succession_are_one_request() {
+    let scene = Scene::new(PAYMENTS).with(["--checkpoint-interval", "1h"]);
+    let mut first = scene.local("first");
+    scene.reach(0.2);
+    (0..3).for_each(|_| interrupt(&first));
+    let text = wait_for_code(&mut first, 130);
+    assert!(text.contains("checkpoint 1 complete") && !text.contains("asked to end twice"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_job_quietly() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = card_alerts_in(directory.path());
+    command.args(["--embedded", "--generate", "100000000", "--rate", "100000"]);
+    let mut job = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut results = BufReader::new(job.stdout.take().unwrap()).lines();
+    assert!(results.by_ref().take(3).all(|line| line.is_ok()));
+    drop(results);
+    let output = job.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(141), "{text}");
+    let complaints = text.lines().filter(|line| line.contains("error") || line.contains("warning: task"));
+    assert_eq!(complaints.count(), 0, "{text}");
 }
 
 #[test]
@@ -186,6 +215,7 @@ fn unknown_and_malformed_settings_name_their_source() {
         let (code, _, errors) = run(command.arg("--embedded"));
         assert_eq!(code, 3, "{errors}");
         assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
+        assert!(errors.starts_with("error: "), "a job that has not begun has not failed: {errors}");
     };
     let command = || card_alerts_in(directory.path());
     refused(command().env("FLOTT_SLOT", "3"), &["`slot`", "variable FLOTT_SLOT", "did you mean `slots`"]);
@@ -198,6 +228,13 @@ fn unknown_and_malformed_settings_name_their_source() {
     refused(&mut command(), &["`parallelizm`", "flott.toml", "did you mean `parallelism`"]);
     fs::write(directory.path().join("flott.toml"), "[params]\nsead = 2\n").unwrap();
     refused(&mut command(), &["`sead`", "[params] in flott.toml", "did you mean `seed`"]);
+    refused(command().args(["--set", "log=loud"]), &["`log`", "--set log", "\"loud\" is no level", "info"]);
+    let file =
+        "parallelizm = 2\ncheckpoint_interval = 2\nslots = 'two'\n[params]\nsead = 2\ngenerate = 'all'\n";
+    fs::write(directory.path().join("flott.toml"), file).unwrap();
+    let all =
+        ["`parallelizm`", "`checkpoint_interval`", "write \"2s\" for seconds", "`slots`", "`sead`", "'all'"];
+    refused(&mut command(), &all);
     fs::write(directory.path().join("flott.toml"), "parallelism = \n").unwrap();
     refused(&mut command(), &["flott.toml is not valid TOML"]);
 }
@@ -276,6 +313,8 @@ fn help_shows_the_jobs_own_words_and_parameters() {
         "--jobmanager",
         "Exit codes",
         "plan",
+        "[default: 1s]",
+        "[default: local]",
     ] {
         assert!(output.contains(part), "{part}: {output}");
     }
@@ -293,7 +332,7 @@ fn user_code_that_panics_or_fails_ends_the_job_and_is_named() {
         let mut process = troubles(&scene, &flags);
         let text = wait_for_code(&mut process, 1);
         assert!(text.contains(why) && text.contains("operator \"trouble\", subtask 0"), "{text}");
-        assert!(text.contains("failed after") && text.contains("2 restarts"), "{text}");
+        assert!(text.contains("troubles failed after") && text.contains("2 restarts"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where things are kept between runs: the user's cache directory, never the checkout.
+//! Directories that are kept between runs: downloads in the user's cache directory, builds in cargo's target directory.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,16 @@ pub fn directory() -> PathBuf {
         .join("flott")
 }
 
-/// Cargo's target directory for everything that the developer commands build: `CARGO_TARGET_DIR` if set, else one
-/// in the cache.
+/// Cargo's target directory for everything that the developer commands build: `CARGO_TARGET_DIR` if set, else the one that
+/// this program was built in, so that what it shares with others is built once.
 pub fn target_directory() -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR").filter(|given| !given.is_empty()) {
-        Some(given) => std::path::absolute(&given).unwrap_or_else(|_| given.into()),
-        None => directory().join("target"),
+    if let Some(given) = env::var_os("CARGO_TARGET_DIR").filter(|given| !given.is_empty()) {
+        return std::path::absolute(&given).unwrap_or_else(|_| given.into());
     }
+    let program = env::current_exe().unwrap_or_default();
+    // Cargo marks its target directories with this file.
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.map_or_else(|| checkout().join("target"), Path::to_owned)
 }
 
 /// The checkout whose command or test this is.

@@ -6,9 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::kafka::{self, KafkaAvailability};
-use crate::{cache, process, setup};
+use crate::{cache, job, process, setup};
 
 /// A command that lives in a package of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub enum Tool {
 #[derive(Debug, PartialEq, Eq)]
 struct Build {
     package: &'static str,
+    /// With full optimisation, for figures and storms. The demo shares the profile of the tests: it is built in a fraction
+    /// of the time.
+    is_release: bool,
+    /// The job's binary is built along.
+    with_job: bool,
     is_ablated: bool,
 }
 
@@ -32,13 +38,19 @@ impl Tool {
     /// Sets the machine up, builds the tool and becomes it. Returns only if that fails.
     pub fn execute(self, arguments: &[OsString]) -> Result<Infallible> {
         setup::ensure(setup::BUILD)?;
-        let kafka = self.needs_kafka(arguments).then(KafkaAvailability::prepare);
-        let build = self.build(arguments);
-        let target = build.target_directory();
-        process::run_checked(&mut build.cargo())?;
+        let (build, needs_kafka) = (self.build(arguments), self.needs_kafka(arguments));
+        let kafka = std::thread::scope(|scope| {
+            // Downloads and installations for Kafka need not wait for the compiler.
+            let kafka = needs_kafka.then(|| scope.spawn(KafkaAvailability::prepare));
+            build.run()?;
+            Ok(kafka.map(|kafka| kafka.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+        })?;
 
-        let mut tool = Command::new(target.join("release").join(build.package));
-        tool.args(arguments).env("CARGO_TARGET_DIR", &target);
+        let mut tool = Command::new(build.binary(build.package));
+        tool.args(arguments).env("CARGO_TARGET_DIR", build.target_directory());
+        if build.with_job {
+            tool.env(job::BINARY_VARIABLE, build.binary(job::PACKAGE));
+        }
         match &kafka {
             Some(KafkaAvailability::Available(libraries)) => {
                 tool.env(kafka::LIBRARIES_VARIABLE, libraries.directory());
@@ -59,7 +71,12 @@ impl Tool {
             Self::Chaos => "flott-chaos",
             Self::Bench => "flott-bench",
         };
-        Build { package, is_ablated: self == Self::Chaos && has_option(arguments, "--without") }
+        Build {
+            package,
+            is_release: self != Self::Demo,
+            with_job: self == Self::Demo && !has_option(arguments, "--binary"),
+            is_ablated: self == Self::Chaos && has_option(arguments, "--without"),
+        }
     }
 
     /// Whether these arguments can lead to a broker of our own.
@@ -88,13 +105,41 @@ impl Build {
         if self.is_ablated { target.join("ablation") } else { target }
     }
 
+    /// The path of a package's binary of the same name when it is built.
+    fn binary(&self, package: &str) -> PathBuf {
+        let profile = if self.is_release { "release" } else { "debug" };
+        self.target_directory().join(profile).join(package)
+    }
+
+    /// Builds, and says what and for how long.
+    fn run(&self) -> Result<()> {
+        let Self { package, .. } = self;
+        if !self.binary(package).is_file() {
+            let minutes = if self.is_release { "5 to 8 minutes" } else { "2 to 3 minutes" };
+            eprintln!(
+                "xtask: building {package} and all it uses, among them librdkafka: {minutes} on two free cores, the first \
+                 time only"
+            );
+        }
+        let watch = Stopwatch::start();
+        process::run_checked(&mut self.cargo())?;
+        eprintln!("xtask: {package} is built, after {:.0} s", watch.elapsed().as_secs_f64());
+        Ok(())
+    }
+
     fn cargo(&self) -> Command {
         let mut cargo = process::cargo();
         cargo
             .current_dir(cache::checkout())
             .env("CARGO_TARGET_DIR", self.target_directory())
-            .args(["build", "--release", "--package", self.package, "--bin", self.package])
+            .args(["build", "--package", self.package, "--bin", self.package])
             .stdout(std::io::stderr());
+        if self.with_job {
+            cargo.args(["--package", job::PACKAGE, "--bin", job::PACKAGE]);
+        }
+        if self.is_release {
+            cargo.arg("--release");
+        }
         if self.is_ablated {
             cargo.args(["--features", "ablation"]);
         }
@@ -131,6 +176,15 @@ mod tests {
         let build = Tool::Chaos.build(&words("--without settle"));
         assert!(build.target_directory().ends_with("ablation"));
         assert!(process::shown(&build.cargo()).ends_with("--features ablation"));
+    }
+
+    #[test]
+    fn the_demo_is_built_with_its_job_and_without_full_optimisation() {
+        let shown = |tool: Tool, arguments| process::shown(&tool.build(&words(arguments)).cargo());
+        let demo = shown(Tool::Demo, "--records 1000");
+        assert!(demo.ends_with("--bin flott-demo --package card-alerts --bin card-alerts"), "{demo}");
+        assert!(shown(Tool::Demo, "--binary x").ends_with("--bin flott-demo"));
+        assert!(shown(Tool::Bench, "W1").ends_with("--bin flott-bench --release"));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use xtask::forward::Tool;
-use xtask::kafka::{KafkaAvailability, daemon};
+use xtask::kafka::{self, KafkaAvailability, daemon};
 use xtask::suite::Suite;
-use xtask::{Error, Result};
+use xtask::{Error, Result, process};
 
 /// Commands of the Flott repository.
 #[derive(Parser)]
@@ -25,7 +25,7 @@ enum Command {
     /// Measure the workloads beside a hand-written loop.
     #[command(disable_help_flag = true)]
     Bench(Forwarded),
-    /// Start or stop a real Apache Kafka broker on this machine.
+    /// Start or stop real Apache Kafka brokers on this machine.
     #[command(subcommand)]
     Kafka(Kafka),
 }
@@ -49,16 +49,29 @@ struct Test {
 
 #[derive(Subcommand)]
 enum Kafka {
-    /// Start a broker that keeps running; its address is the last line on standard output.
+    /// Start brokers that keep running; their addresses are the last line on standard output.
     Up {
-        /// Port to listen on; 0 takes a free one.
+        /// Port to listen on, the first of as many as there are brokers; 0 takes free ones.
         #[arg(long, default_value_t = 9092)]
         port: u16,
-        /// Where its data and log are kept [default: in the user's cache directory].
+        /// Number of brokers; with three of them any one can be away.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+        brokers: u16,
+        /// Directory of their data and logs [default: in the user's cache directory].
         #[arg(long)]
         dir: Option<PathBuf>,
     },
-    /// Stop it; its data stay.
+    /// Run one of Kafka's own tools: kafka-topics, kafka-console-producer, kafka-console-consumer,
+    /// kafka-consumer-groups, kafka-transactions.
+    #[command(disable_help_flag = true)]
+    Tool {
+        /// Its name.
+        name: String,
+        /// Passed through as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Stop them; their data stay.
     Down {
         /// The directory given to `up`.
         #[arg(long)]
@@ -86,12 +99,17 @@ fn run(command: Command) -> Result<ExitCode> {
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
         }
-        Command::Kafka(Kafka::Up { port, dir }) => {
+        Command::Kafka(Kafka::Up { port, brokers, dir }) => {
             let kafka = KafkaAvailability::prepare();
             let libraries = kafka.libraries().map_err(|reason| Error::Missing(reason.to_owned()))?;
-            let bootstrap = daemon::up(libraries, &dir.unwrap_or_else(daemon::default_directory), port)?;
+            let directory = dir.unwrap_or_else(daemon::default_directory);
+            let bootstrap = daemon::up(libraries, &directory, port, brokers)?;
             println!("{bootstrap}");
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Kafka(Kafka::Tool { name, arguments }) => {
+            let status = process::run(&mut kafka::tool(&name, &arguments)?)?;
+            Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Kafka(Kafka::Down { dir }) => {
             daemon::down(&dir.unwrap_or_else(daemon::default_directory))?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use xtask::clock::{Stopwatch, pause};
-use xtask::kafka::{BrokerSettings, KafkaBroker, KafkaLibraries, availability, daemon};
+use xtask::kafka::{BrokerSettings, KafkaBroker, KafkaCluster, KafkaLibraries, availability, daemon};
 
 fn libraries() -> Option<&'static KafkaLibraries> {
     availability().libraries().inspect_err(|reason| eprintln!("no Kafka: {reason}")).ok()
@@ -68,6 +68,40 @@ fn a_broken_setting_is_reported_with_the_brokers_own_words() {
     let settings = BrokerSettings::new(directory.path()).property("num.partitions", "many");
     let error = KafkaBroker::start_with(libraries, settings).unwrap_err().to_string();
     assert!(error.contains("many"), "{error}");
+}
+
+#[test]
+fn of_three_brokers_any_one_can_go_and_come_back_or_stay_away() {
+    let Some(libraries) = libraries() else { return };
+    let watch = Stopwatch::start();
+    let mut cluster = KafkaCluster::start_temporary(libraries, 3).unwrap();
+    eprintln!("three brokers are up after {:?}", watch.elapsed());
+    let cluster_id = |broker: &KafkaBroker| {
+        let meta = std::fs::read_to_string(broker.directory().join("data/meta.properties")).unwrap();
+        meta.lines().find(|line| line.starts_with("cluster.id=")).unwrap().to_owned()
+    };
+    let ids: Vec<_> = cluster.brokers().iter().map(KafkaBroker::id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    let first = cluster_id(&cluster.brokers()[0]);
+    assert!(cluster.brokers().iter().all(|broker| cluster_id(broker) == first));
+    assert_eq!(cluster.bootstrap().split(',').count(), 3);
+
+    let second = cluster.broker(2).unwrap();
+    second.kill9();
+    assert!(!second.is_running());
+    second.restart().unwrap();
+    assert!(daemon::is_up(second.port()));
+
+    let removed = cluster.broker(3).unwrap();
+    let (process_id, directory) = (removed.process_id(), removed.directory().to_owned());
+    cluster.remove(3).unwrap();
+    assert!(!is_alive(process_id) && !directory.exists());
+    assert!(cluster.broker(3).is_err() && cluster.remove(3).is_err());
+    assert_eq!(cluster.bootstrap().split(',').count(), 2);
+
+    let left: Vec<_> = cluster.brokers().iter().map(|broker| broker.directory().to_owned()).collect();
+    drop(cluster);
+    assert!(left.iter().all(|directory| !directory.exists()));
 }
 
 /// The owner dies by SIGKILL, so nothing is dropped; its guard must clean up.

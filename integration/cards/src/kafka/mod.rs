@@ -1,6 +1,7 @@
-//! The job's topics in a real Kafka: made, fed, watched and read back.
+//! The job's topics in a real Kafka: made, fed, watched and read back; and a [`proxy`] in front of a broker.
 
 mod feeder;
+pub mod proxy;
 mod read;
 mod topics;
 

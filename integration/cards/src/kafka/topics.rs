@@ -16,6 +16,8 @@ use crate::{
     error::{Error, Result, Trying},
 };
 
+/// Kafka's own sign for the brokers' default.
+const BROKER_DEFAULT: TopicReplication<'static> = TopicReplication::Fixed(-1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The topics of one run: their names begin with a prefix of its own.
@@ -40,7 +42,7 @@ impl Topics {
         Self::new(bootstrap, format!("{name}-{random:016x}-"))
     }
 
-    /// Address of the brokers.
+    /// Addresses of the brokers, separated by commas.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
@@ -69,14 +71,14 @@ impl Topics {
         outputs.chain([self.payments()]).collect()
     }
 
-    /// Creates all topics with so many partitions each, unreplicated.
+    /// Creates all topics with so many partitions each, replicated as the brokers do it by default.
     ///
     /// # Errors
     /// When a topic is there already, or Kafka refuses.
     pub fn create(&self, partitions: i32) -> Result<()> {
         let names = self.all();
         let topics: Vec<_> =
-            names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1))).collect();
+            names.iter().map(|name| NewTopic::new(name, partitions, BROKER_DEFAULT)).collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let created = block_on(self.admin()?.create_topics(&topics, &options));
         for result in created.trying(|| "cannot create topics".to_owned())? {

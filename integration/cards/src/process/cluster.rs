@@ -18,6 +18,16 @@ pub struct ClusterSpec {
     pub directory: PathBuf,
     /// Flags for the JobManager: settings and job parameters. TaskManagers get both from it.
     pub arguments: Vec<String>,
+    /// The secret that its processes share, see [`make_secret`](super::make_secret). None: they speak plain TCP over loopback.
+    pub secret_file: Option<PathBuf>,
+}
+
+impl ClusterSpec {
+    /// Flags that secure the connections of a process.
+    fn security(&self) -> Vec<String> {
+        let path = self.secret_file.as_ref().map(|path| path.display().to_string());
+        path.map_or_else(Vec::new, |path| vec!["--secret-file".to_owned(), path])
+    }
 }
 
 /// A JobManager and its TaskManagers, as processes on this machine.
@@ -77,7 +87,9 @@ impl Cluster {
         self.taskmanagers_started += 1;
         let name = format!("taskmanager-{}", self.taskmanagers_started);
         let address = self.address.to_string();
+        let security = self.spec.security();
         let arguments = ["--role", "taskmanager", "--jobmanager", &address];
+        let arguments = arguments.into_iter().chain(security.iter().map(String::as_str));
         let taskmanager = JobProcess::start(&self.spec.binary, &self.spec.directory, name, arguments)?;
         self.taskmanagers.push(taskmanager);
         Ok(self.taskmanagers.last_mut().expect("was pushed a line above"))
@@ -129,7 +141,9 @@ impl Cluster {
 fn start_jobmanager(spec: &ClusterSpec, listen: &str, number: u32) -> Result<JobProcess> {
     let checkpoints = checkpoint_url(&spec.directory);
     let fixed = ["--role", "jobmanager", "--listen", listen, "--checkpoint-dir", &checkpoints];
-    let arguments = fixed.into_iter().chain(spec.arguments.iter().map(String::as_str));
+    let security = spec.security();
+    let given = security.iter().chain(&spec.arguments).map(String::as_str);
+    let arguments = fixed.into_iter().chain(given);
     JobProcess::start(&spec.binary, &spec.directory, format!("jobmanager-{number}"), arguments)
 }
 

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod job_process;
+mod secret;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use job_process::JobProcess;
+pub use secret::make_secret;

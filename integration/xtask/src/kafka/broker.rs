@@ -1,9 +1,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::port::{PortClaim, require_free};
+use super::port::PortClaim;
+use super::seat::{ClaimedSeat, Seat};
 use super::server::{Guarded, Server};
 use super::{BrokerSettings, KafkaLibraries};
 use crate::error::Result;
@@ -11,15 +11,15 @@ use crate::process::{self, Signal};
 
 /// A broker that belongs to this process and dies with it: on drop, and also when this process is killed.
 ///
-/// Any number can run beside each other, each with a port and a directory of its own.
+/// Any number can run beside each other, each with a port and a directory of its own, alone or as a
+/// [`KafkaCluster`](super::KafkaCluster).
 #[derive(Debug)]
 pub struct KafkaBroker {
     libraries: KafkaLibraries,
     settings: BrokerSettings,
     bootstrap: String,
-    port: u16,
-    controller: PortClaim,
-    _claim: Option<PortClaim>,
+    seat: Seat,
+    _claims: Vec<PortClaim>,
     server: Server,
     is_temporary: bool,
 }
@@ -35,13 +35,13 @@ impl KafkaBroker {
 
     /// Starts an empty broker on a free port. Its directory is removed when it is dropped.
     pub fn start_temporary(libraries: &KafkaLibraries) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("flott-kafka-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        // A process with our id may have lived here before.
-        let _ = fs::remove_dir_all(&directory);
-        Self::launch(libraries, BrokerSettings::new(&directory), true).inspect_err(|_| {
+        Self::start_temporary_with(libraries, BrokerSettings::temporary())
+    }
+
+    /// As [`KafkaBroker::start_temporary`], with settings of the caller's. Their directory must not be there yet.
+    pub fn start_temporary_with(libraries: &KafkaLibraries, settings: BrokerSettings) -> Result<Self> {
+        let directory = settings.directory.clone();
+        Self::launch(libraries, settings, true).inspect_err(|_| {
             let _ = fs::remove_dir_all(&directory);
         })
     }
@@ -52,24 +52,34 @@ impl KafkaBroker {
     }
 
     fn launch(libraries: &KafkaLibraries, settings: BrokerSettings, is_temporary: bool) -> Result<Self> {
-        let claim = if settings.port == 0 { Some(PortClaim::any()?) } else { None };
-        let port = claim.as_ref().map_or(settings.port, |claim| claim.port);
-        require_free(port)?;
-        let controller = PortClaim::any()?;
-        let guarded = guarded(is_temporary);
-        let server = Server::spawn(libraries, &settings, (port, controller.port), &guarded)?;
-        let mut broker = Self {
+        let seat = Seat::claim(settings.port, 1)?.pop().expect("as many as were asked for");
+        let mut broker = Self::spawn(libraries, settings, seat, is_temporary)?;
+        broker.wait_until_ready()?;
+        Ok(broker)
+    }
+
+    /// Starts the process and does not wait.
+    pub(super) fn spawn(
+        libraries: &KafkaLibraries,
+        settings: BrokerSettings,
+        ClaimedSeat { seat, claims }: ClaimedSeat,
+        is_temporary: bool,
+    ) -> Result<Self> {
+        let server = Server::spawn(libraries, &settings, &seat, &guarded(is_temporary))?;
+        Ok(Self {
             libraries: libraries.clone(),
-            bootstrap: format!("127.0.0.1:{port}"),
-            port,
-            controller,
-            _claim: claim,
+            bootstrap: format!("127.0.0.1:{}", seat.port),
+            seat,
+            _claims: claims,
             server,
             settings,
             is_temporary,
-        };
-        broker.wait_until_ready()?;
-        Ok(broker)
+        })
+    }
+
+    /// The number by which Kafka's metadata know it: 1 for a lone broker and for the first one of a cluster.
+    pub fn id(&self) -> i32 {
+        self.seat.node.into()
     }
 
     /// `host:port` for clients.
@@ -77,9 +87,14 @@ impl KafkaBroker {
         &self.bootstrap
     }
 
+    /// `host:port` for clients that log in, if the settings have [`BrokerSettings::login`].
+    pub fn login_bootstrap(&self) -> Option<String> {
+        self.settings.login.as_ref().map(|_| format!("127.0.0.1:{}", self.seat.login_port))
+    }
+
     /// The port clients connect to. It stays the same for the broker's life.
     pub fn port(&self) -> u16 {
-        self.port
+        self.seat.port
     }
 
     /// Process id of the run that was started last.
@@ -111,9 +126,8 @@ impl KafkaBroker {
     /// As [`KafkaBroker::restart`], without the waiting.
     pub fn relaunch(&mut self) -> Result<()> {
         self.server.kill();
-        let ports = (self.port, self.controller.port);
         let guarded = guarded(self.is_temporary);
-        self.server = Server::spawn(&self.libraries, &self.settings, ports, &guarded)?;
+        self.server = Server::spawn(&self.libraries, &self.settings, &self.seat, &guarded)?;
         Ok(())
     }
 
@@ -124,7 +138,7 @@ impl KafkaBroker {
 
     /// Waits until the run that was started last serves.
     pub fn wait_until_ready(&mut self) -> Result<()> {
-        self.server.wait_until_ready(&self.settings.directory, self.port, &mut |_| {})
+        self.server.wait_until_ready(&self.settings.directory, self.seat.port, &mut |_| {})
     }
 
     /// SIGSTOP: connections stay open, nothing answers.

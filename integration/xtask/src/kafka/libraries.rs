@@ -31,20 +31,26 @@ pub enum KafkaAvailability {
 pub fn availability() -> &'static KafkaAvailability {
     static FOUND: OnceLock<KafkaAvailability> = OnceLock::new();
     FOUND.get_or_init(|| {
-        if let Some(reason) = env::var_os(UNAVAILABLE_VARIABLE) {
-            return KafkaAvailability::Unavailable { reason: reason.to_string_lossy().into_owned() };
-        }
         if let Some(directory) = env::var_os(LIBRARIES_VARIABLE) {
             return KafkaAvailability::Available(KafkaLibraries { directory: directory.into() });
         }
-        KafkaLibraries::obtain(setup::look).into()
+        availability_of(VERSION)
     })
+}
+
+/// As [`availability`], of another version of Kafka than the one that is used by default: for what only that version does.
+/// Looks each time.
+pub fn availability_of(version: &str) -> KafkaAvailability {
+    if let Some(reason) = env::var_os(UNAVAILABLE_VARIABLE) {
+        return KafkaAvailability::Unavailable { reason: reason.to_string_lossy().into_owned() };
+    }
+    KafkaLibraries::obtain(version, setup::look).into()
 }
 
 impl KafkaAvailability {
     /// As [`availability`], and installs Java and Maven where that is possible.
     pub fn prepare() -> Self {
-        KafkaLibraries::obtain(setup::ensure).into()
+        KafkaLibraries::obtain(VERSION, setup::ensure).into()
     }
 
     /// The jars, or the reason why there are none.
@@ -77,32 +83,47 @@ impl KafkaLibraries {
         java
     }
 
-    fn obtain(require: fn(&[setup::Requirement]) -> Result<()>) -> Result<Self> {
-        let home = cache::directory().join("kafka").join(VERSION);
+    fn obtain(version: &str, require: fn(&[setup::Requirement]) -> Result<()>) -> Result<Self> {
+        let home = cache::directory().join("kafka").join(version);
+        Self::obtain_artifact(BROKER, version, &home, require)
+    }
+
+    /// The jars of Kafka's command-line tools, which a broker does not need.
+    pub(super) fn of_tools(version: &str) -> Result<Self> {
+        let home = cache::directory().join("kafka").join(version).join("tools");
+        Self::obtain_artifact(TOOLS, version, &home, setup::ensure)
+    }
+
+    fn obtain_artifact(
+        artifact: &str,
+        version: &str,
+        home: &Path,
+        require: fn(&[setup::Requirement]) -> Result<()>,
+    ) -> Result<Self> {
         let libraries = Self { directory: home.join("libs") };
         if libraries.directory.is_dir() {
             require(&[setup::JAVA])?;
         } else {
             require(&[setup::JAVA, setup::MAVEN])?;
-            fs::create_dir_all(&home).trying(|| format!("cannot create {}", home.display()))?;
+            fs::create_dir_all(home).trying(|| format!("cannot create {}", home.display()))?;
             let lock = home.join("lock");
             let lock = File::create(&lock).trying(|| format!("cannot create {}", lock.display()))?;
             lock.lock().trying(|| "cannot lock the cache of Kafka's jars".to_owned())?;
             // Another process may have fetched the jars while this one waited for the lock.
             if !libraries.directory.is_dir() {
-                libraries.download(&home)?;
+                libraries.download(artifact, version, home)?;
             }
         }
         Ok(libraries)
     }
 
     /// The jars appear under their final name all at once, so that a broken download is never used.
-    fn download(&self, home: &Path) -> Result<()> {
+    fn download(&self, artifact: &str, version: &str, home: &Path) -> Result<()> {
         let partial = home.join("libs.partial");
         let _ = fs::remove_dir_all(&partial);
-        eprintln!("kafka: fetching Apache Kafka {VERSION} (45 MB, once) into {}", home.display());
+        eprintln!("kafka: fetching {artifact} {version} (about 45 MB, once) into {}", home.display());
         let project = home.join("pom.xml");
-        fs::write(&project, PROJECT.replace("{version}", VERSION))
+        fs::write(&project, PROJECT.replace("{artifact}", artifact).replace("{version}", version))
             .trying(|| format!("cannot write {}", project.display()))?;
         let mut output = std::ffi::OsString::from("-DoutputDirectory=");
         output.push(&partial);
@@ -126,6 +147,10 @@ impl KafkaLibraries {
     }
 }
 
+/// Maven artifacts of Apache Kafka: a broker, and the command-line tools.
+const BROKER: &str = "kafka_2.13";
+const TOOLS: &str = "kafka-tools";
+
 /// Kafka itself brings no logging backend for SLF4J; without one its log is silent.
 const PROJECT: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -136,7 +161,7 @@ const PROJECT: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
+      <artifactId>{artifact}</artifactId>
       <version>{version}</version>
     </dependency>
     <dependency>

@@ -1,22 +1,31 @@
 //! Real Apache Kafka: one KRaft process per broker, on this machine, from the jars of the Maven registry.
 //!
-//! [`availability`] says whether Kafka can be had; with its [`KafkaLibraries`] a test starts a [`KafkaBroker`] of its
-//! own, kills it and restarts it. [`daemon`] is the broker of `cargo xtask kafka up`, which outlives the command.
+//! [`availability`] says whether Kafka can be had; with its [`KafkaLibraries`] a test starts a [`KafkaBroker`] or a
+//! [`KafkaCluster`] of its own, and kills, freezes, restarts or removes brokers. [`daemon`] holds the brokers of
+//! `cargo xtask kafka up`, which outlive the command.
 
 mod broker;
 mod certificate;
+mod cluster;
 pub mod daemon;
+mod format;
 mod libraries;
+mod password;
 mod port;
+mod seat;
 mod server;
 mod settings;
+mod tools;
 
 pub use broker::KafkaBroker;
 pub use certificate::Certificate;
-pub use libraries::{KafkaAvailability, KafkaLibraries, availability};
+pub use cluster::KafkaCluster;
+pub use libraries::{KafkaAvailability, KafkaLibraries, availability, availability_of};
+pub use password::scram_password;
 pub use settings::BrokerSettings;
+pub use tools::tool;
 
-/// The version of Apache Kafka that is used: the newest before 4.3, see `framework/decisions/0009`.
+/// The version of Apache Kafka that is used by default: the newest before 4.3, see `framework/decisions/0009`.
 pub const VERSION: &str = "4.2.2";
 
 /// Environment variable by which `cargo xtask` tells a forwarded command where Kafka's jars are.

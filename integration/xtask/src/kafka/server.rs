@@ -2,10 +2,11 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::{BrokerSettings, KafkaLibraries};
+use super::seat::Seat;
+use super::{BrokerSettings, KafkaLibraries, format};
 use crate::clock::{Stopwatch, pause};
 use crate::error::{Error, Result, Trying};
 use crate::process;
@@ -38,37 +39,31 @@ impl Server {
     pub(super) fn spawn(
         libraries: &KafkaLibraries,
         settings: &BrokerSettings,
-        (port, controller_port): (u16, u16),
+        seat: &Seat,
         guarded: &Guarded,
     ) -> Result<Self> {
         let home = &settings.directory;
         let properties = home.join("server.properties");
-        let logging = home.join("log4j2.properties");
         fs::create_dir_all(home).trying(|| format!("cannot create {}", home.display()))?;
-        fs::write(&properties, settings.render(port, controller_port))
+        fs::write(&properties, settings.render(seat))
             .trying(|| format!("cannot write {}", properties.display()))?;
-        fs::write(&logging, LOGGING).trying(|| format!("cannot write {}", logging.display()))?;
-        let logging = format!("-Dlog4j2.configurationFile=file:{}", logging.display());
-
-        let log_path = log_path(home);
-        let open = || File::options().create(true).append(true).open(&log_path);
-        let log = open().trying(|| format!("cannot open {}", log_path.display()))?;
+        let logging = write_logging(home)?;
+        let log = open_log(home)?;
         let to_log = || log.try_clone().trying(|| "cannot share the broker's log".to_owned());
-        if !home.join("data/meta.properties").is_file() {
-            let mut format = libraries.java(Command::new("java"), &["-XX:TieredStopAtLevel=1", &logging]);
-            format.args(["kafka.tools.StorageTool", "format", "-t", &cluster_id(), "-c"]).arg(&properties);
-            let status = process::run(format.stdout(to_log()?).stderr(to_log()?))?;
-            if !status.success() {
-                return Err(failure("cannot format its directory", home, 0));
-            }
+        if !format::is_formatted(home) {
+            format::format(libraries, home)?;
         }
 
-        let log_start = log.metadata().trying(|| format!("cannot read {}", log_path.display()))?.len();
+        let log_start = log.metadata().trying(|| format!("cannot read {}", log_path(home).display()))?.len();
         let java = match guarded {
             Guarded::No => process::in_own_session("java"),
             Guarded::Kill | Guarded::KillAndRemove => process::in_own_group("java"),
         };
-        let mut java = libraries.java(java, &["-Xmx512m", "-XX:+UseSerialGC", &logging]);
+        // Of many processes, most of the work is their start, and the fast compiler alone saves a third of that.
+        let size: &[_] =
+            if seat.is_lone() { &["-Xmx512m"] } else { &["-Xmx256m", "-XX:TieredStopAtLevel=1"] };
+        let options = [size, &["-XX:+UseSerialGC", &logging]].concat();
+        let mut java = libraries.java(java, &options);
         java.arg("kafka.Kafka").arg(&properties).stdout(to_log()?).stderr(to_log()?);
         let java = java.spawn().trying(|| "cannot run java".to_owned())?;
         let mut server = Self { java, guard: None, log_start };
@@ -162,12 +157,25 @@ fn guard(id: u32, remove: Option<&Path>) -> Result<Child> {
     guard.spawn().trying(|| "cannot run sh".to_owned())
 }
 
+/// On a busy machine a killed process takes its time to die, and writes until then.
 const GUARD: &str = r#"read -r _
 kill -9 "$1"
 [ -n "$2" ] || exit 0
 n=0
-while kill -0 "$1" && [ $n -lt 40 ]; do sleep 0.05; n=$((n+1)); done
-rm -rf -- "$2""#;
+while [ -e "$2" ] && [ $n -lt 200 ]; do rm -rf -- "$2"; sleep 0.05; n=$((n+1)); done"#;
+
+/// Writes how the broker logs, and returns the option of Java that says so.
+pub(super) fn write_logging(home: &Path) -> Result<String> {
+    let path = home.join("log4j2.properties");
+    fs::write(&path, LOGGING).trying(|| format!("cannot write {}", path.display()))?;
+    Ok(format!("-Dlog4j2.configurationFile=file:{}", path.display()))
+}
+
+pub(super) fn open_log(home: &Path) -> Result<File> {
+    let path = log_path(home);
+    let file = File::options().create(true).append(true).open(&path);
+    file.trying(|| format!("cannot open {}", path.display()))
+}
 
 pub(super) fn log_path(home: &Path) -> std::path::PathBuf {
     home.join("kafka.log")
@@ -181,7 +189,7 @@ fn log_since(home: &Path, start: u64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn failure(what: &str, home: &Path, log_start: u64) -> Error {
+pub(super) fn failure(what: &str, home: &Path, log_start: u64) -> Error {
     const TAIL_LINES: usize = 15;
     let log = log_since(home, log_start);
     let lines: Vec<_> = log.lines().collect();
@@ -206,14 +214,6 @@ pub(super) fn answers(port: u16) -> bool {
     ask().is_ok_and(|head| head[4..] == [0, 0, 0, 1])
 }
 
-/// 16 random bytes in Kafka's spelling: 22 characters of base64, of which the last carries two bits only.
-#[expect(clippy::disallowed_methods, reason = "a name, nothing is decided by it")]
-fn cluster_id() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:05x}A", random(), random() & 0xf_ffff)
-}
-
 const LOGGING: &str = "\
 status = error
 appender.out.type = Console
@@ -225,14 +225,3 @@ rootLogger.appenderRef.out.ref = out
 logger.server.name = kafka.server.KafkaRaftServer
 logger.server.level = info
 ";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cluster_id_has_the_length_kafka_wants() {
-        assert_eq!(cluster_id().len(), 22);
-        assert_ne!(cluster_id(), cluster_id());
-    }
-}
