@@ -34,7 +34,16 @@ impl BlockingClient {
 
     /// Waits for what `ask` asks.
     pub(super) fn ask<T>(&self, ask: impl AsyncFnOnce(&KafkaClient) -> Result<T>) -> Result<T> {
-        self.runtime.as_ref().expect("is taken by drop alone").block_on(ask(&self.client))
+        self.block_on(ask(&self.client))
+    }
+
+    /// Waits before the next question.
+    pub(super) fn pause(&self, pause: Duration) {
+        self.block_on(async { tokio::time::sleep(pause).await });
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().expect("is taken by drop alone").block_on(work)
     }
 
     /// The cluster's name, asked for once.

@@ -4,16 +4,25 @@ use std::time::Duration;
 
 use flott_connectors::kafka::{
     client::KafkaClient,
-    settlement::{AuditReport, MarkerOwner, SettlementPolicy, SettlementRequest, audit, settle},
+    settlement::{
+        AuditItem, AuditReport, Committable, MarkerOwner, Outcome, SettlementPolicy, SettlementRequest, audit,
+        settle,
+    },
+    sink::KafkaSink,
 };
-use flott_core::{CheckpointId, OperatorUid};
+use flott_core::{
+    AttemptId, Batch, CheckpointId, Clock, Generation, OperatorUid, SubtaskIndex, SystemClock,
+    operator::StepTime,
+    sink::{Sink, SinkWriter, WriterContext},
+};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
 };
+use tokio::task::block_in_place;
 use xtask::{
-    clock::Stopwatch,
+    clock::{Stopwatch, pause},
     kafka::{KafkaCluster, availability_of},
 };
 
@@ -51,6 +60,57 @@ async fn wait_for_leader(client: &KafkaClient, topic: &str, is_there: bool) {
     }
 }
 
+/// A writer of the exactly-once sink, driven as a task would.
+struct WriterRun(Box<dyn SinkWriter<In = String>>);
+
+impl WriterRun {
+    fn new(bootstrap: &str, topic: &str) -> Self {
+        let context = WriterContext {
+            job: std::sync::Arc::default(),
+            uid: OperatorUid::new("sink").unwrap(),
+            subtask: SubtaskIndex(0),
+            parallelism: 1,
+            attempt: AttemptId(1),
+            generation: Generation(1),
+            metrics: std::sync::Arc::default(),
+        };
+        Self(KafkaSink::utf8(bootstrap, topic).exactly_once(unique("job")).writer(&context).unwrap())
+    }
+
+    fn tick_until(&mut self, what: &str, is_done: impl Fn(&mut dyn SinkWriter<In = String>) -> bool) {
+        let watch = Stopwatch::start();
+        while !is_done(&mut *self.0) {
+            pause(Duration::from_millis(1));
+            self.0.tick(StepTime { now: SystemClock.now(), ..StepTime::default() }).unwrap();
+            assert!(watch.elapsed() < PATIENCE, "never {what}");
+        }
+    }
+
+    /// Writes a record and closes its transaction by the barrier of a checkpoint.
+    fn precommit(&mut self, checkpoint: u64) -> Committable {
+        self.tick_until("ready", |writer| writer.is_ready());
+        let mut batch = Batch { records: vec![checkpoint.to_string()], times: Vec::new() };
+        self.0.write(&mut batch).unwrap();
+        let listed = self.0.precommit(CheckpointId(checkpoint)).unwrap()().unwrap();
+        let [listed] = &listed[..] else { panic!("{} transactions", listed.len()) };
+        Committable::decode(listed).unwrap()
+    }
+
+    fn complete(&mut self, checkpoint: u64) {
+        self.0.commit(CheckpointId(checkpoint)).unwrap();
+        self.tick_until("committed", |writer| writer.has_committed(CheckpointId(checkpoint)));
+    }
+}
+
+/// The end of another transaction of the producer would end the one whose marker was left out.
+fn never_uses_again(writer: &mut WriterRun, left_out: &Committable) {
+    for checkpoint in 2..8 {
+        let listed = writer.precommit(checkpoint);
+        assert_ne!(listed.transactional_id, left_out.transactional_id, "checkpoint {checkpoint}");
+        writer.complete(checkpoint);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_marker_that_a_broker_has_left_out_is_named() {
     let available = availability_of(VERSION);
@@ -60,10 +120,17 @@ async fn a_marker_that_a_broker_has_left_out_is_named() {
     };
     let mut cluster = KafkaCluster::start_temporary(libraries, 3).unwrap();
     let bootstrap = cluster.bootstrap();
-    let (topic, prefix) = (unique("out"), unique("job"));
+    let (topic, running, prefix) = (unique("out"), unique("running"), unique("job"));
     create_unreplicated(&bootstrap, &topic).await;
+    create_unreplicated(&bootstrap, &running).await;
     let client = client(&bootstrap);
     wait_for_leader(&client, &topic, true).await;
+    wait_for_leader(&client, &running, true).await;
+    let (mut writer, left_out) = block_in_place(|| {
+        let mut writer = WriterRun::new(&bootstrap, &running);
+        let listed = writer.precommit(1);
+        (writer, listed)
+    });
     let id = format!("{prefix}.sink.g1.0.0");
     let slot = Slot::open(&bootstrap, &id, &topic, PATIENCE);
     slot.write("a", 3);
@@ -71,6 +138,8 @@ async fn a_marker_that_a_broker_has_left_out_is_named() {
     drop(slot);
     cluster.broker(LONE).unwrap().stop().unwrap();
     wait_for_leader(&client, &topic, false).await;
+    wait_for_leader(&client, &running, false).await;
+    block_in_place(|| writer.complete(1));
 
     let owner = MarkerOwner { job: "job".into(), run: "r".into() };
     // The topic of the markers needs no leader, but it has to be there.
@@ -87,6 +156,19 @@ async fn a_marker_that_a_broker_has_left_out_is_named() {
 
     cluster.broker(LONE).unwrap().restart().unwrap();
     wait_for_leader(&client, &topic, true).await;
+    wait_for_leader(&client, &running, true).await;
+    block_in_place(|| never_uses_again(&mut writer, &left_out));
+    let item = AuditItem {
+        transactional_id: left_out.transactional_id.clone(),
+        producer: left_out.producer(),
+        outcome: Outcome::Committed,
+        topic: running,
+        partition: 0,
+        gone_for: 0,
+    };
+    let found = audit(&client, &[item]).await.unwrap();
+    assert_eq!(found.hanging.len(), 1, "nothing has ended it: {found:?}");
+
     let watch = Stopwatch::start();
     let found: AuditReport = loop {
         let found = audit(&client, &items).await.unwrap();

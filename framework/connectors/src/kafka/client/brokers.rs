@@ -13,6 +13,9 @@ use super::settings::BrokerAddress;
 /// A broker that could not be reached is not tried again for so long, so that the many requests which are for it do not wait
 /// for it one after the other.
 const DOWN_FOR: Duration = Duration::from_secs(1);
+/// A broker that has failed is for so long not chosen when another one can answer: one that hangs accepts connections, and each
+/// request to it costs a whole request timeout.
+const SUSPECT_FOR: Duration = Duration::from_secs(60);
 /// Brokers that are remembered; the largest clusters have some hundreds.
 const KNOWN_MAX: usize = 10_000;
 
@@ -46,7 +49,7 @@ pub(super) struct Brokers {
     current: Option<BrokerAddress>,
     /// Something that this one has told turned out wrong: it may be behind the others.
     is_doubted: bool,
-    /// Brokers that could not be reached: until when they are left alone, and why.
+    /// Brokers that could not be reached and have not answered since: until when they are left alone, and why.
     down: HashMap<BrokerAddress, (MonotonicTime, String)>,
     /// Brokers that have not let this user in since one last did.
     refusing: HashSet<BrokerAddress>,
@@ -81,19 +84,22 @@ impl Brokers {
         self.known.replace(brokers);
     }
 
-    /// A broker for what any can answer: the one that answered last, unless it is doubted, or else the next that is not left
-    /// alone; when all are, the one that was tried longest ago.
+    /// A broker for what any can answer: the one that answered last, unless it is doubted, or else the next that is not
+    /// suspect; when all others are, the one that was tried longest ago, and the doubted one before those left alone.
     pub(super) fn any(&mut self, now: MonotonicTime) -> BrokerAddress {
+        self.down.retain(|_, (until, _)| *until + SUSPECT_FOR > now);
         let current = self.current.clone().filter(|_| !self.is_doubted);
-        if let Some(current) = current.filter(|current| self.down_cause(current, now).is_none()) {
+        if let Some(current) = current.filter(|current| !self.down.contains_key(current)) {
             return current;
         }
         let candidates = self.candidates();
         let turn = candidates.iter().position(|candidate| Some(candidate) == self.current.as_ref());
         let start = turn.map_or(0, |turn| turn + 1);
         let in_turn = (0..candidates.len()).map(|step| &candidates[(start + step) % candidates.len()]);
-        let free_from =
-            |address: &BrokerAddress| self.down.get(address).map(|down| down.0).filter(|&until| until > now);
+        let doubted = self.current.as_ref().filter(|_| self.is_doubted);
+        let free_from = |address: &BrokerAddress| {
+            self.down.get(address).map(|down| down.0).or_else(|| (Some(address) == doubted).then_some(now))
+        };
         let chosen = in_turn.min_by_key(|address| free_from(address)).expect("there is a bootstrap broker");
         let chosen = chosen.clone();
         self.current = Some(chosen.clone());
@@ -136,8 +142,12 @@ impl Brokers {
 
     /// The broker could not be reached, or broke a connection.
     pub(super) fn on_lost(&mut self, address: &BrokerAddress, now: MonotonicTime, cause: String) {
-        self.down.retain(|_, (until, _)| *until > now);
         self.down.insert(address.clone(), (now + DOWN_FOR, cause));
+    }
+
+    /// The broker has answered.
+    pub(super) fn on_answer(&mut self, address: &BrokerAddress) {
+        self.down.remove(address);
     }
 }
 
@@ -222,6 +232,28 @@ mod tests {
         assert_eq!(brokers.down_cause(&address("x"), at(999)), Some("refused"));
         assert_eq!(brokers.down_cause(&address("x"), at(1_000)), None);
         assert_eq!(brokers.down_cause(&address("a"), at(0)), None);
+    }
+
+    #[test]
+    fn a_broker_that_hangs_is_asked_last_until_it_answers() {
+        let mut brokers = brokers(&["a", "b", "c"], &[]);
+        brokers.on_lost(&address("a"), at(0), "hangs".into());
+        assert_eq!(brokers.any(at(5_000)).host, "b");
+        brokers.doubt(&address("b"));
+        assert_eq!(brokers.any(at(5_000)).host, "c");
+        brokers.doubt(&address("c"));
+        assert_eq!(brokers.any(at(5_000)).host, "b", "before the one that hangs");
+        brokers.on_answer(&address("a"));
+        brokers.doubt(&address("b"));
+        brokers.on_lost(&address("c"), at(5_000), "hangs".into());
+        assert_eq!(brokers.any(at(5_000)).host, "a");
+        brokers.doubt(&address("a"));
+        brokers.on_lost(&address("b"), at(5_000), "hangs".into());
+        brokers.on_lost(&address("a"), at(5_000), "hangs".into());
+        assert_eq!(brokers.any(at(65_999)).host, "b", "tried as long ago as the others, and next in turn");
+        assert_eq!(brokers.down.len(), 3);
+        brokers.any(at(66_000));
+        assert_eq!(brokers.down.len(), 0, "what nobody asks is forgotten");
     }
 
     #[test]

@@ -250,7 +250,10 @@ impl KafkaClient {
 
     pub(super) fn finish<T>(&self, lease: Lease, answer: Result<T, Failure>) -> Result<T, Failure> {
         match &answer {
-            Ok(_) => self.shared.pool.hand_back(lease),
+            Ok(_) => {
+                self.brokers().on_answer(lease.connection.address());
+                self.shared.pool.hand_back(lease);
+            }
             Err(failure) => self.shun(lease.connection.address(), failure),
         }
         answer

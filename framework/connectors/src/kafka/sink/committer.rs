@@ -28,6 +28,8 @@ pub(super) enum Event {
     Started(SlotIndex, Result<Arc<Lane>>),
     /// Committed; whether the first request was answered with success.
     Committed(SlotIndex, Result<bool>),
+    /// Whether all partitions have the marker of its transaction.
+    Inspected(SlotIndex, bool),
 }
 
 struct Order {

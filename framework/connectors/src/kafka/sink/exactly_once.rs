@@ -20,6 +20,7 @@ use super::{
     at_least_once::OUTBOX_BYTES_MAX,
     committer::{Committer, Event},
     flush::{Flush, FlushGuard},
+    inspector::Inspector,
     lane::Lane,
     outbox::Outbox,
     serializer::Serializer,
@@ -59,6 +60,7 @@ pub(super) struct ExactlyOnceWriter<T> {
     events: Receiver<Event>,
     starter: Starter,
     committer: Committer,
+    inspector: Inspector,
     doom: Arc<Doom>,
     /// Since when no producer can become free but by a completed checkpoint.
     stuck_since: Option<MonotonicTime>,
@@ -77,7 +79,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
         let (uid, generation) = (context.uid.clone(), context.generation);
         let ids = TransactionalIds::new(prefix, uid, generation, context.parallelism, slots_max)?;
         let client = Arc::new(BlockingClient::new(&settings.properties)?);
-        // At most one event per slot is under way.
+        // At most one event per slot is under way, and one of an inspection.
         let (sender, events) = sync_channel(2 * SLOTS_MAX);
         let starter =
             Starter::new(settings.clone(), ids, context.subtask, Arc::clone(&client), sender.clone());
@@ -92,9 +94,10 @@ impl<T: Record> ExactlyOnceWriter<T> {
             lanes: vec![None; SLOTS_MAX],
             transactions: vec![None; SLOTS_MAX],
             flush: None,
-            client,
+            client: Arc::clone(&client),
             events,
             starter,
+            inspector: Inspector::new(Arc::clone(&client), sender.clone()),
             committer: Committer::new(sender),
             doom: Arc::default(),
             stuck_since: None,
@@ -117,6 +120,14 @@ impl<T: Record> ExactlyOnceWriter<T> {
                     let lane = self.lane(slot)?;
                     self.committer.commit(slot, &self.starter.id(slot), lane)?;
                 }
+                Action::Inspect(slot) => {
+                    // Gone with the transaction is its hold on the lane.
+                    let transaction = self.transactions[slot].take();
+                    let committable = transaction.and_then(|transaction| transaction.committable());
+                    let committable = committable
+                        .ok_or_else(|| Error::internal("a committed transaction was never sealed"))?;
+                    self.inspector.inspect(slot, committable);
+                }
                 Action::Retire(slot) => {
                     let retired = self.lanes[slot].take();
                     background::run("kafka-close", move || drop(retired));
@@ -134,9 +145,10 @@ impl<T: Record> ExactlyOnceWriter<T> {
             }
             Event::Committed(slot, result) => {
                 let is_clean = result?;
-                // Gone with the transaction is its hold on the lane.
-                self.transactions[slot] = None;
                 self.slots.on_committed(slot, is_clean, &mut self.actions);
+            }
+            Event::Inspected(slot, is_closed) => {
+                self.slots.on_inspected(slot, is_closed, &mut self.actions)
             }
         }
         self.act()
@@ -193,8 +205,9 @@ impl<T: Record> ExactlyOnceWriter<T> {
             return Ok(());
         }
         Err(Error::transient(format!(
-            "all {SLOTS_MAX} Kafka producers of the sink hold output of checkpoints that did not complete, so that it can \
-             take no more records, nor the barrier behind them. Look at why checkpoints fail"
+            "all {SLOTS_MAX} Kafka producers of the sink hold output of checkpoints that did not complete, or of which a \
+             partition has no marker, so that it can take no more records, nor the barrier behind them. Look at why \
+             checkpoints fail, and at earlier warnings"
         )))
     }
 

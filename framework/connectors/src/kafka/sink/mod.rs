@@ -11,6 +11,7 @@ mod committer;
 mod dispatcher;
 mod exactly_once;
 mod flush;
+mod inspector;
 mod kafka_sink;
 mod lane;
 mod outbox;

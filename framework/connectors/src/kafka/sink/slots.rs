@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Starting → Idle → Open → Pending(n) → Committing(n) → Committed → Quarantined(k) → Idle
+//!                                                                               ↘ Released ↗
 //! ```
 //!
 //! A producer that has been in a transaction may be used again only when a checkpoint is complete that was taken after
@@ -10,6 +11,9 @@
 //!
 //! If a commit was answered late or not at all before it succeeded, a copy of the request may still be under way.
 //! Then the producer is retired: its id is used again only by a new instance, whose epoch is a higher one.
+//!
+//! The id is used again only when all partitions have the marker of its last transaction. If one was left out
+//! (KAFKA-20734), the marker of the next transaction would end both, and an abort would take committed records away.
 
 use flott_core::CheckpointId;
 
@@ -39,6 +43,10 @@ pub(super) enum SlotState {
     Committed,
     /// Committed; this snapshot was the first that does not list it.
     Quarantined(CheckpointId),
+    /// No recovery commits it again, but its partitions are not known to be closed.
+    Released,
+    /// Committed, but open in a partition. The slot is never used again.
+    Hanging,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +54,8 @@ struct Slot {
     state: SlotState,
     /// The instance must not be used again.
     is_retired: bool,
+    /// All partitions have the marker of its last transaction.
+    is_closed: bool,
 }
 
 /// What the driver is to do.
@@ -55,6 +65,8 @@ pub(super) enum Action {
     Start(SlotIndex),
     /// Commit its transaction; in the order of these actions.
     Commit(SlotIndex),
+    /// Find out whether the partitions of its transaction are closed.
+    Inspect(SlotIndex),
     /// Drop its instance.
     Retire(SlotIndex),
 }
@@ -92,7 +104,8 @@ impl Slots {
     /// An instance is ready.
     pub(super) fn on_started(&mut self, slot: SlotIndex) {
         assert_eq!(self.slots[slot].state, SlotState::Starting, "slot {slot} starts once");
-        self.slots[slot] = Slot { state: SlotState::Idle, is_retired: false };
+        self.slots[slot].state = SlotState::Idle;
+        self.slots[slot].is_retired = false;
         self.idle.push(slot);
     }
 
@@ -101,10 +114,11 @@ impl Slots {
         self.open.is_some() || self.may_open()
     }
 
-    /// Returns `true` if every slot waits for a checkpoint to be completed.
+    /// Returns `true` if every slot waits for a checkpoint to be completed, or for partitions to be closed.
     pub(super) fn is_stuck(&self) -> bool {
         let waits = |slot: &Slot| {
-            matches!(slot.state, SlotState::Pending(_) | SlotState::Committed | SlotState::Quarantined(_))
+            use SlotState::{Committed, Hanging, Pending, Quarantined, Released};
+            matches!(slot.state, Pending(_) | Committed | Quarantined(_) | Released | Hanging)
         };
         self.slots.len() == SLOTS_MAX && self.slots.iter().all(waits)
     }
@@ -129,6 +143,7 @@ impl Slots {
         if self.open.is_none() && self.may_open() {
             let slot = self.idle.remove(0);
             self.slots[slot].state = SlotState::Open;
+            self.slots[slot].is_closed = false;
             self.open = Some(slot);
             let is_spare = |slot: &Slot| matches!(slot.state, SlotState::Idle | SlotState::Starting);
             if self.slots.len() < SLOTS_MAX && !self.slots.iter().any(is_spare) {
@@ -173,14 +188,32 @@ impl Slots {
     pub(super) fn on_committed(&mut self, slot: SlotIndex, is_clean: bool, out: &mut Vec<Action>) {
         let state = self.slots[slot].state;
         assert!(matches!(state, SlotState::Committing(_)), "slot {slot} is {state:?}, not being committed");
-        self.slots[slot] = Slot { state: SlotState::Committed, is_retired: !is_clean };
+        self.slots[slot].state = SlotState::Committed;
+        self.slots[slot].is_retired = !is_clean;
         if !is_clean {
             out.push(Action::Retire(slot));
         }
         #[cfg(feature = "ablation")]
         if self.skip_quarantine {
+            self.slots[slot].is_closed = true;
             self.release(slot, out);
             self.idle.rotate_right(usize::from(is_clean));
+            return;
+        }
+        out.push(Action::Inspect(slot));
+    }
+
+    /// All partitions of the committed transaction have its marker, or one of them never gets it.
+    pub(super) fn on_inspected(&mut self, slot: SlotIndex, is_closed: bool, out: &mut Vec<Action>) {
+        use SlotState::{Committed, Quarantined, Released};
+        let Slot { state, is_retired, .. } = self.slots[slot];
+        assert!(matches!(state, Committed | Quarantined(_) | Released), "slot {slot} is {state:?}");
+        self.slots[slot].is_closed = is_closed;
+        if !is_closed {
+            self.slots[slot].state = SlotState::Hanging;
+            out.extend((!is_retired).then_some(Action::Retire(slot)));
+        } else if state == Released {
+            self.release(slot, out);
         }
     }
 
@@ -189,19 +222,24 @@ impl Slots {
         self.in_order(|_| true).all(|(_, pending)| pending > checkpoint)
     }
 
+    /// No recovery commits the slot's last transaction again.
     fn release(&mut self, slot: SlotIndex, out: &mut Vec<Action>) {
-        if self.slots[slot].is_retired {
-            self.slots[slot].state = SlotState::Starting;
-            out.push(Action::Start(slot));
-        } else {
-            self.slots[slot].state = SlotState::Idle;
-            self.idle.push(slot);
+        let Slot { is_retired, is_closed, .. } = self.slots[slot];
+        self.slots[slot].state = match (is_closed, is_retired) {
+            (false, _) => SlotState::Released,
+            (true, true) => SlotState::Starting,
+            (true, false) => SlotState::Idle,
+        };
+        match self.slots[slot].state {
+            SlotState::Starting => out.push(Action::Start(slot)),
+            SlotState::Idle => self.idle.push(slot),
+            _ => {}
         }
     }
 
     fn add(&mut self, out: &mut Vec<Action>) {
         out.push(Action::Start(self.slots.len()));
-        self.slots.push(Slot { state: SlotState::Starting, is_retired: false });
+        self.slots.push(Slot { state: SlotState::Starting, is_retired: false, is_closed: false });
     }
 
     /// Slots with a transaction that is not known to be committed, oldest checkpoint first.

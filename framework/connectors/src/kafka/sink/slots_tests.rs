@@ -26,9 +26,23 @@ fn complete(slots: &mut Slots, id: u64) -> Vec<Action> {
     actions
 }
 
+/// Committed, with its marker in all partitions.
 fn committed(slots: &mut Slots, slot: SlotIndex, is_clean: bool) -> Vec<Action> {
+    let mut actions = committed_and_unseen(slots, slot, is_clean);
+    assert_eq!(actions.pop(), Some(Action::Inspect(slot)));
+    actions.extend(inspected(slots, slot, true));
+    actions
+}
+
+fn committed_and_unseen(slots: &mut Slots, slot: SlotIndex, is_clean: bool) -> Vec<Action> {
     let mut actions = Vec::new();
     slots.on_committed(slot, is_clean, &mut actions);
+    actions
+}
+
+fn inspected(slots: &mut Slots, slot: SlotIndex, is_closed: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    slots.on_inspected(slot, is_closed, &mut actions);
     actions
 }
 
@@ -125,6 +139,44 @@ fn an_instance_whose_commit_was_unclear_is_replaced_after_quarantine() {
 }
 
 #[test]
+fn a_slot_whose_partitions_are_not_known_to_be_closed_is_not_used_again() {
+    for is_clean in [true, false] {
+        let mut slots = ready();
+        let slot = open(&mut slots);
+        slots.on_barrier(checkpoint(1));
+        complete(&mut slots, 1);
+        committed_and_unseen(&mut slots, slot, is_clean);
+        slots.on_barrier(checkpoint(2));
+        assert_eq!(complete(&mut slots, 2), []);
+        assert_eq!(slots.slots[slot].state, SlotState::Released);
+        let start = (!is_clean).then_some(Action::Start(slot));
+        assert_eq!(inspected(&mut slots, slot, true), Vec::from_iter(start));
+    }
+}
+
+#[test]
+fn a_slot_that_hangs_is_given_up() {
+    for is_clean in [true, false] {
+        for is_released in [true, false] {
+            let mut slots = ready();
+            let slot = open(&mut slots);
+            slots.on_barrier(checkpoint(1));
+            complete(&mut slots, 1);
+            committed_and_unseen(&mut slots, slot, is_clean);
+            slots.on_barrier(checkpoint(2));
+            if is_released {
+                complete(&mut slots, 2);
+            }
+            let retire = is_clean.then_some(Action::Retire(slot));
+            assert_eq!(inspected(&mut slots, slot, false), Vec::from_iter(retire));
+            assert_eq!(complete(&mut slots, 2), []);
+            assert_eq!(slots.slots[slot].state, SlotState::Hanging);
+            assert!(slots.is_ready(), "others take its place");
+        }
+    }
+}
+
+#[test]
 fn slots_are_added_ahead_of_need_and_not_without_end() {
     let mut slots = ready();
     let mut started = 3;
@@ -201,8 +253,11 @@ struct World {
     checkpoints: BTreeMap<u64, BTreeSet<u64>>,
     newest_complete: BTreeSet<u64>,
     committing: Vec<SlotIndex>,
+    inspecting: Vec<SlotIndex>,
     starting: Vec<SlotIndex>,
     retired: BTreeSet<SlotIndex>,
+    /// Transactions whose marker is in all partitions.
+    closed: BTreeSet<u64>,
 }
 
 impl World {
@@ -220,6 +275,7 @@ impl World {
                     assert!(self.newest_complete.contains(&transaction), "commit of what is not listed");
                     self.committing.push(slot);
                 }
+                Action::Inspect(slot) => self.inspecting.push(slot),
                 Action::Retire(slot) => assert!(self.retired.insert(slot)),
             }
         }
@@ -232,6 +288,7 @@ impl World {
             self.committed.contains(last),
             "slot {slot} is used again and transaction {last} not committed"
         );
+        assert!(self.closed.contains(last), "slot {slot} is used again and transaction {last} open somewhere");
         assert!(
             !self.newest_complete.contains(last),
             "slot {slot} is used again and transaction {last} listed"
@@ -278,7 +335,7 @@ fn walk(seed: u64, steps: usize) {
     slots.start(&mut actions);
     world.act(std::mem::take(&mut actions));
     for _ in 0..steps {
-        match random.below(6) {
+        match random.below(7) {
             0 | 1 => {
                 let had = slots.current();
                 if let Some(slot) = slots.open(&mut actions)
@@ -312,6 +369,17 @@ fn walk(seed: u64, steps: usize) {
                 if !world.starting.is_empty() {
                     let index = random.below(world.starting.len() as u64) as usize;
                     slots.on_started(world.starting.swap_remove(index));
+                }
+            }
+            5 => {
+                if !world.inspecting.is_empty() {
+                    let index = random.below(world.inspecting.len() as u64) as usize;
+                    let slot = world.inspecting.swap_remove(index);
+                    let is_closed = random.below(32) != 0;
+                    if is_closed {
+                        world.closed.insert(world.transaction[&slot]);
+                    }
+                    slots.on_inspected(slot, is_closed, &mut actions);
                 }
             }
             _ => {

@@ -82,6 +82,11 @@ impl Transaction {
         self.client.ask(async |client| client.describe_transaction(&self.id).await)
     }
 
+    /// What was listed, once a checkpoint has listed it.
+    pub(super) fn committable(&self) -> Option<Committable> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// An older transaction may be aborted before the checkpoint is stored and its output committed, even if the broker shows
     /// it open: it looks for transactions that have timed out from time to time only.
     pub(super) fn check_age(&self) -> Result<()> {
@@ -135,7 +140,7 @@ impl Transaction {
         );
         let seen = self.open_and_ours(self.describe()?)?;
         marked?;
-        self.committable(&seen)
+        self.describe_for_recovery(&seen)
     }
 
     /// The id may have been taken over since the marker was written: then what is open under it is not to be committed.
@@ -146,7 +151,7 @@ impl Transaction {
         seen.filter(is_it).ok_or_else(|| self.gone())
     }
 
-    fn committable(&self, seen: &TransactionDescription) -> Result<Committable> {
+    fn describe_for_recovery(&self, seen: &TransactionDescription) -> Result<Committable> {
         let records = self.lane.delivered();
         Ok(Committable {
             transactional_id: self.id.clone(),
