@@ -5,8 +5,8 @@ use std::time::Duration;
 use flott_connectors::kafka::{
     client::KafkaClient,
     settlement::{
-        AuditItem, AuditReport, Committable, MarkerOwner, Outcome, SettlementPolicy, SettlementRequest, audit,
-        settle,
+        AuditItem, AuditReport, Committable, MarkerOwner, Outcome, SettlementPolicy, SettlementRequest,
+        audit, settle,
     },
     sink::KafkaSink,
 };

@@ -1,7 +1,7 @@
 //! The client itself: who is asked, how often, and for how long.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -166,11 +166,7 @@ impl KafkaClient {
     ) -> Result<R::Response, Failure> {
         self.locate(kind, &[key.to_owned()]).await?;
         let address = self.located(kind, key).ok_or_else(|| not_located(key))?;
-        let answer = self.ask(&address, request, version_max).await;
-        if matches!(answer, Err(Failure::Retry(_))) {
-            self.forget_coordinator(kind, key);
-        }
-        answer
+        self.ask(&address, request, version_max).await
     }
 
     /// Finds the coordinators of those `keys` whose coordinator is not known yet.
@@ -198,6 +194,19 @@ impl KafkaClient {
         if let Some((_, teller)) = forgotten {
             self.doubt(&teller);
         }
+    }
+
+    /// All keys are looked for again whose coordinator has failed: the next one of them would wait for it as long as the first.
+    fn forget_coordinators_at(&self, address: &BrokerAddress) {
+        let mut tellers = HashSet::new();
+        self.coordinators().retain(|_, (coordinator, teller)| {
+            let is_kept = coordinator != address;
+            if !is_kept {
+                tellers.insert(teller.clone());
+            }
+            is_kept
+        });
+        tellers.iter().for_each(|teller| self.doubt(teller));
     }
 
     /// Something that this broker has told of the cluster turned out wrong.
@@ -241,7 +250,9 @@ impl KafkaClient {
     pub(super) async fn lease(&self, address: &BrokerAddress) -> Result<Lease, Failure> {
         let permit = self.shared.pool.permit(address).await?;
         // While this one waited, another may have found that the broker is away.
-        if let Some(cause) = self.brokers().down_cause(address, SystemClock.now()) {
+        let cause = self.brokers().down_cause(address, SystemClock.now()).map(str::to_owned);
+        if let Some(cause) = cause {
+            self.forget_coordinators_at(address);
             return Err(Failure::Retry(Error::new(ErrorKind::Unreachable, cause)));
         }
         let lease = self.shared.pool.lease(address, permit).await;
@@ -261,6 +272,7 @@ impl KafkaClient {
 
     fn shun(&self, address: &BrokerAddress, (Failure::Retry(cause) | Failure::Stop(cause)): &Failure) {
         self.shared.pool.forget(address);
+        self.forget_coordinators_at(address);
         self.brokers().on_lost(address, SystemClock.now(), cause.to_string());
     }
 

@@ -50,6 +50,22 @@ async fn a_broker_that_names_a_coordinator_which_is_gone_does_not_hold_a_call_up
 }
 
 #[tokio::test]
+async fn when_a_broker_fails_all_its_keys_are_looked_for_again() {
+    let (bootstrap, dead) = (FakeBroker::bind().await, FakeBroker::bind().await);
+    let client = client(&[&bootstrap.address], &[]);
+    let (kind, dead) = (CoordinatorKind::Transaction, dead.address);
+    for (key, place) in [("a", &dead), ("b", &dead), ("c", &bootstrap.address)] {
+        client.remember(kind, key.into(), (place.clone(), bootstrap.address.clone()));
+    }
+    assert!(client.lease(&dead).await.is_err());
+    assert_eq!(["a", "b", "c"].map(|key| client.located(kind, key).is_some()), [false, false, true]);
+    // Named again by a broker that is behind: it is left alone, and not waited for.
+    client.remember(kind, "a".into(), (dead.clone(), bootstrap.address.clone()));
+    assert!(client.lease(&dead).await.is_err());
+    assert_eq!(client.located(kind, "a"), None);
+}
+
+#[tokio::test]
 async fn a_broker_that_names_a_former_coordinator_does_not_hold_a_call_up() {
     let (stale, live) = (FakeBroker::bind().await, FakeBroker::bind().await);
     let client = client(&[&stale.address, &live.address], &[]);

@@ -321,9 +321,7 @@ impl KafkaClient {
         let kind = CoordinatorKind::Transaction;
         let request = DescribeTransactionsRequest::default()
             .with_transactional_ids(ids.iter().map(|id| transactional(id)).collect());
-        let answer = self.ask(address, &request, 0).await.inspect_err(|_| {
-            ids.iter().for_each(|id| self.forget_coordinator(kind, id));
-        })?;
+        let answer = self.ask(address, &request, 0).await?;
         let mut found = Vec::new();
         for state in &answer.transaction_states {
             let (id, code) = (state.transactional_id.as_str(), KafkaCode(state.error_code));

@@ -147,9 +147,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
                 let is_clean = result?;
                 self.slots.on_committed(slot, is_clean, &mut self.actions);
             }
-            Event::Inspected(slot, is_closed) => {
-                self.slots.on_inspected(slot, is_closed, &mut self.actions)
-            }
+            Event::Inspected(slot, is_closed) => self.slots.on_inspected(slot, is_closed, &mut self.actions),
         }
         self.act()
     }

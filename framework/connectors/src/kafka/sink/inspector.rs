@@ -107,7 +107,12 @@ impl Inspection {
                 warned = SystemClock.now();
                 let (id, places) = (self.items.first().map(|item| &item.transactional_id), self.items.len());
                 let error = looked.err().map(tracing::field::display);
-                tracing::warn!(id, places, error, "the end of a committed transaction is not yet in all partitions");
+                tracing::warn!(
+                    id,
+                    places,
+                    error,
+                    "the end of a committed transaction is not yet in all partitions"
+                );
             }
             client.pause(pause);
             pause = (pause * 2).min(PAUSE_MAX);
@@ -178,7 +183,8 @@ mod tests {
         let mut inspection = inspection();
         let items = inspection.items.clone();
         assert_eq!(items.iter().map(|item| item.partition).collect::<Vec<_>>(), [0, 1]);
-        let away = AuditReport { unknown: vec![(items[1].clone(), "no leader".into())], ..Default::default() };
+        let away =
+            AuditReport { unknown: vec![(items[1].clone(), "no leader".into())], ..Default::default() };
         assert_eq!(inspection.on_look(true, &away), None);
         assert_eq!(inspection.items, items[1..]);
         assert_eq!(inspection.on_look(true, &AuditReport::default()), Some(Vec::new()));

@@ -288,7 +288,10 @@ impl World {
             self.committed.contains(last),
             "slot {slot} is used again and transaction {last} not committed"
         );
-        assert!(self.closed.contains(last), "slot {slot} is used again and transaction {last} open somewhere");
+        assert!(
+            self.closed.contains(last),
+            "slot {slot} is used again and transaction {last} open somewhere"
+        );
         assert!(
             !self.newest_complete.contains(last),
             "slot {slot} is used again and transaction {last} listed"
