@@ -112,15 +112,42 @@ impl ExecutionPlan {
         self.vertices.iter().flat_map(of)
     }
 
-    /// The channels of an edge between vertices: pairs of sending and receiving subtask.
+    /// The subtasks that a sending subtask of an edge between vertices has channels to, in ascending order.
     #[must_use]
-    pub fn channels(&self, edge: EdgeId) -> Vec<(SubtaskIndex, SubtaskIndex)> {
+    pub fn receivers(
+        &self,
+        edge: EdgeId,
+        from: SubtaskIndex,
+    ) -> impl ExactSizeIterator<Item = SubtaskIndex> + use<> {
         let between = self.graph.edge(edge);
-        let (from, to) = (self.vertex_of(between.from).parallelism, self.vertex_of(between.to).parallelism);
-        let is_pointwise = between.partitioning == Partitioning::Forward && from == to;
-        let pairs = (0..from).flat_map(|from| (0..to).map(move |to| (SubtaskIndex(from), SubtaskIndex(to))));
-        pairs.filter(|(from, to)| !is_pointwise || from == to).collect()
+        let (here, there) = (self.vertex_of(between.from), self.vertex_of(between.to));
+        connected(between.partitioning, from, here.parallelism, there.parallelism)
     }
+
+    /// The subtasks that a receiving subtask of an edge between vertices has channels from, in ascending order.
+    #[must_use]
+    pub fn senders(
+        &self,
+        edge: EdgeId,
+        to: SubtaskIndex,
+    ) -> impl ExactSizeIterator<Item = SubtaskIndex> + use<> {
+        let between = self.graph.edge(edge);
+        let (here, there) = (self.vertex_of(between.to), self.vertex_of(between.from));
+        connected(between.partitioning, to, here.parallelism, there.parallelism)
+    }
+}
+
+/// The subtasks at the other end of an edge that a subtask has channels with. `here` and `there` are the parallelism of its
+/// own end and of the other one. The result is a range, so that a subtask does not pay for the channels of all others.
+fn connected(
+    partitioning: Partitioning,
+    subtask: SubtaskIndex,
+    here: u32,
+    there: u32,
+) -> impl ExactSizeIterator<Item = SubtaskIndex> {
+    let is_pointwise = partitioning == Partitioning::Forward && here == there;
+    let range = if is_pointwise { subtask.0..subtask.0 + 1 } else { 0..there };
+    range.map(SubtaskIndex)
 }
 
 /// Records need not leave the task when they go to the subtask of the same index and nowhere else. With one subtask on

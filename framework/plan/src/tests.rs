@@ -1,4 +1,8 @@
-use flott_core::{EdgeId, OperatorId, OperatorUid, Record, SubtaskIndex, sink::DeliveryGuarantee};
+use flott_core::{
+    EdgeId, OperatorId, OperatorUid, Record, SubtaskIndex,
+    sink::DeliveryGuarantee,
+    testkit::{Random, seeds},
+};
 
 use super::*;
 
@@ -43,7 +47,8 @@ fn forward_edges_chain_and_hash_edges_do_not() {
     assert_eq!(plan.slots_needed(), 2);
     assert_eq!(plan.vertex(flott_core::VertexId(1)).inputs, [EdgeId(1)]);
     assert!(plan.is_chained(EdgeId(0)) && !plan.is_chained(EdgeId(1)) && plan.is_chained(EdgeId(2)));
-    assert_eq!(plan.channels(EdgeId(1)).len(), 4);
+    assert!(plan.receivers(EdgeId(1), SubtaskIndex(1)).eq([0, 1].map(SubtaskIndex)));
+    assert!(plan.senders(EdgeId(1), SubtaskIndex(0)).eq([0, 1].map(SubtaskIndex)));
 }
 
 #[test]
@@ -57,8 +62,8 @@ fn an_operator_with_another_parallelism_starts_a_vertex() {
     graph.operators[3].parallelism = Some(1);
     let plan = ExecutionPlan::new(graph, 2).unwrap();
     assert_eq!(chains(&plan), [vec![0, 1], vec![2], vec![3]]);
-    let pairs: Vec<_> = plan.channels(EdgeId(2));
-    assert_eq!(pairs, [(SubtaskIndex(0), SubtaskIndex(0)), (SubtaskIndex(1), SubtaskIndex(0))]);
+    assert!(plan.receivers(EdgeId(2), SubtaskIndex(1)).eq([SubtaskIndex(0)]));
+    assert!(plan.senders(EdgeId(2), SubtaskIndex(0)).eq([0, 1].map(SubtaskIndex)));
 }
 
 #[test]
@@ -71,10 +76,59 @@ fn a_union_starts_a_vertex_with_pointwise_channels() {
     graph.add_edge(edge(other, sink, Partitioning::Forward));
     let plan = ExecutionPlan::new(graph, 2).unwrap();
     assert_eq!(chains(&plan), [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
-    assert_eq!(
-        plan.channels(first),
-        [(SubtaskIndex(0), SubtaskIndex(0)), (SubtaskIndex(1), SubtaskIndex(1))]
-    );
+    for subtask in [0, 1].map(SubtaskIndex) {
+        assert!(plan.receivers(first, subtask).eq([subtask]));
+        assert!(plan.senders(first, subtask).eq([subtask]));
+    }
+}
+
+/// A source and operators that read any operators before them, by main or side outputs, each with any parallelism.
+fn random_plan(random: &mut Random) -> ExecutionPlan {
+    let mut graph = JobGraph::default();
+    let source = OperatorRole::Source(WatermarkStrategy::Undeclared);
+    graph.add_operator(node("source", source)).unwrap();
+    for number in 1..2 + random.below(7) {
+        let mut reader = node(&format!("o{number}"), OperatorRole::Sink(DeliveryGuarantee::None));
+        // Few values, so that the two ends of an edge often agree.
+        reader.parallelism = (!random.one_in(3)).then(|| *random.pick(&[1, 2, 3, 9]));
+        let to = graph.add_operator(reader).unwrap();
+        for _ in 0..=random.below(3) {
+            let from = if number == 1 { 0 } else { u32::try_from(random.below(number)).unwrap() };
+            let partitioning =
+                *random.pick(&[Partitioning::Forward, Partitioning::Hash, Partitioning::Rebalance]);
+            let side_output = (number > 1 && random.one_in(4)).then(|| "late".to_owned());
+            graph.add_edge(GraphEdge { side_output, ..edge(OperatorId(from), to, partitioning) });
+        }
+    }
+    let parallelism = *random.pick(&[1, 2, 3, 9]);
+    ExecutionPlan::new(graph, parallelism).unwrap()
+}
+
+/// All channels of an edge by enumeration: pairs of sending and receiving subtask.
+fn channels(plan: &ExecutionPlan, edge: EdgeId) -> Vec<(SubtaskIndex, SubtaskIndex)> {
+    let between = plan.graph.edge(edge);
+    let (from, to) = (plan.vertex_of(between.from).parallelism, plan.vertex_of(between.to).parallelism);
+    let is_pointwise = between.partitioning == Partitioning::Forward && from == to;
+    let pairs = (0..from).flat_map(|from| (0..to).map(move |to| (SubtaskIndex(from), SubtaskIndex(to))));
+    pairs.filter(|(from, to)| !is_pointwise || from == to).collect()
+}
+
+#[test]
+fn receivers_and_senders_are_the_two_ends_of_the_same_channels() {
+    for seed in seeds(2_000) {
+        let plan = random_plan(&mut Random::new(seed));
+        for (edge, between) in plan.graph.edges() {
+            let channels = channels(&plan, edge);
+            for from in (0..plan.vertex_of(between.from).parallelism).map(SubtaskIndex) {
+                let expected = channels.iter().filter(|channel| channel.0 == from).map(|channel| channel.1);
+                assert!(plan.receivers(edge, from).eq(expected), "seed {seed}, edge {edge:?} from {from:?}");
+            }
+            for to in (0..plan.vertex_of(between.to).parallelism).map(SubtaskIndex) {
+                let expected = channels.iter().filter(|channel| channel.1 == to).map(|channel| channel.0);
+                assert!(plan.senders(edge, to).eq(expected), "seed {seed}, edge {edge:?} to {to:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Builds the tasks of one process from the plan: chains, queues to tasks here, links to tasks elsewhere.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, mpsc},
 };
 
@@ -76,7 +76,7 @@ pub struct DeployedTasks {
     /// How to talk to the tasks.
     pub handles: BTreeMap<(VertexId, SubtaskIndex), TaskHandle>,
     /// What must be connected before the tasks start.
-    pub links: HashMap<PeerIndex, PeerLink>,
+    pub links: BTreeMap<PeerIndex, PeerLink>,
     /// The counters of all operators.
     pub metrics: Vec<SubtaskMetrics>,
 }
@@ -92,121 +92,92 @@ pub fn build(
     listener: &Arc<dyn TaskListener>,
 ) -> Result<DeployedTasks> {
     let mut builder = Builder::new(program, plan, deployment);
-    builder.make_local_channels();
-    let here: Vec<_> = builder.wakers.keys().copied().collect();
-    let mut slots: BTreeMap<_, _> =
-        builder.wakers.iter().map(|(&index, waker)| (index, (waker.clone(), Vec::new()))).collect();
+    let mut slots = builder.slots();
     let mut handles = BTreeMap::new();
+    // Senders come before receivers, and in ascending order: `Builder::arriving` relies on it.
     for vertex in &plan.vertices {
-        for &subtask in here.iter().filter(|index| index.0 < vertex.parallelism) {
-            let head = builder.head(vertex, subtask)?;
+        for (&subtask, (waker, tasks)) in slots.range_mut(..SubtaskIndex(vertex.parallelism)) {
+            let head = builder.head(vertex, Here { subtask, waker })?;
             let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
-            let waker = builder.wakers[&subtask].clone();
-            handles.insert((vertex.id, subtask), TaskHandle { commands, waker });
-            let task = Task::new(vertex.id, subtask, head, receiver, Arc::clone(listener));
-            if let Some((_, tasks)) = slots.get_mut(&subtask) {
-                tasks.push(task);
-            }
+            handles.insert((vertex.id, subtask), TaskHandle { commands, waker: waker.clone() });
+            tasks.push(Task::new(vertex.id, subtask, head, receiver, Arc::clone(listener)));
         }
     }
     Ok(DeployedTasks { slots, handles, links: builder.links, metrics: builder.metrics })
+}
+
+/// The subtask that is being built.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    subtask: SubtaskIndex,
+    /// Of its slot.
+    waker: &'a SlotWaker,
 }
 
 struct Builder<'a> {
     program: &'a JobProgram,
     plan: &'a ExecutionPlan,
     deployment: Deployment,
-    /// One waker per slot used here, by subtask index.
-    wakers: BTreeMap<SubtaskIndex, SlotWaker>,
-    senders: HashMap<ChannelId, ErasedChannel>,
-    receivers: HashMap<ChannelId, ErasedChannel>,
-    links: HashMap<PeerIndex, PeerLink>,
+    /// By subtask index: the waker of its slot; `None` in another process.
+    wakers: Vec<Option<SlotWaker>>,
+    /// By edge and receiving subtask: the receiving ends of queues whose sending subtasks are built, in the order of these.
+    arriving: Vec<Vec<Vec<ErasedChannel>>>,
+    links: BTreeMap<PeerIndex, PeerLink>,
     metrics: Vec<SubtaskMetrics>,
 }
 
 impl<'a> Builder<'a> {
     fn new(program: &'a JobProgram, plan: &'a ExecutionPlan, deployment: Deployment) -> Self {
-        let indexes = (0..).map(SubtaskIndex).zip(&deployment.locations);
-        let here = indexes.filter(|&(_, &peer)| peer == deployment.me);
-        let wakers = here.map(|(index, _)| (index, SlotWaker::default())).collect();
+        let locations = deployment.locations.iter();
+        let wakers =
+            locations.clone().map(|&peer| (peer == deployment.me).then(SlotWaker::default)).collect();
         // Every pair is connected, whether or not a channel needs it: so a lost TaskManager is noticed by all.
-        let peers = deployment.locations.iter().filter(|&&peer| peer != deployment.me);
+        let peers = locations.filter(|&&peer| peer != deployment.me);
         let links = peers.map(|&peer| (peer, PeerLink::default())).collect();
-        Self {
-            program,
-            plan,
-            deployment,
-            wakers,
-            senders: HashMap::new(),
-            receivers: HashMap::new(),
-            links,
-            metrics: Vec::new(),
-        }
+        let receivers = plan.graph.edges().map(|(_, between)| plan.vertex_of(between.to).parallelism);
+        let arriving = receivers.map(|receivers| (0..receivers).map(|_| Vec::new()).collect()).collect();
+        Self { program, plan, deployment, wakers, arriving, links, metrics: Vec::new() }
     }
 
-    fn location(&self, subtask: SubtaskIndex) -> PeerIndex {
-        self.deployment.locations[subtask.0 as usize]
+    /// The slots used here, without tasks.
+    fn slots(&self) -> BTreeMap<SubtaskIndex, (SlotWaker, Vec<Task>)> {
+        let indexes = (0..).map(SubtaskIndex).zip(&self.wakers);
+        indexes.filter_map(|(index, waker)| Some((index, (waker.clone()?, Vec::new())))).collect()
     }
 
-    fn make_local_channels(&mut self) {
-        let plan = self.plan;
-        for (edge, _) in plan.graph.edges().filter(|(edge, _)| !plan.is_chained(*edge)) {
-            for (from, to) in plan.channels(edge) {
-                if let (Some(sender), Some(receiver)) = (self.wakers.get(&from), self.wakers.get(&to)) {
-                    let factory = self.program.edge(edge);
-                    let (sending, receiving) = factory.local_channel(sender.clone(), receiver.clone());
-                    self.senders.insert(channel_id(edge, from, to), sending);
-                    self.receivers.insert(channel_id(edge, from, to), receiving);
-                }
-            }
-        }
-    }
-
-    fn head(&mut self, vertex: &Vertex, subtask: SubtaskIndex) -> Result<TaskHead> {
+    fn head(&mut self, vertex: &Vertex, here: Here<'_>) -> Result<TaskHead> {
         let first = vertex.operators[0];
         if self.plan.source_of(vertex).is_some() {
-            let target = self.outputs(vertex, first, subtask)?;
-            let context = self.context(first, subtask, vertex.parallelism);
+            let target = self.outputs(vertex, first, here)?;
+            let context = self.context(first, here.subtask, vertex.parallelism);
             return Ok(TaskHead::Source(self.program.operator(first).source(context, target)?));
         }
-        let target = self.link(vertex, first, subtask)?;
+        let target = self.link(vertex, first, here)?;
         let mut channels = Vec::new();
         for &edge in &vertex.inputs {
-            for (from, _) in self.plan.channels(edge).into_iter().filter(|&(_, to)| to == subtask) {
-                channels.push(self.input_channel(edge, from, subtask));
-            }
+            self.add_input(edge, here, &mut channels);
         }
         let factory = self.program.edge(vertex.inputs[0]);
         Ok(TaskHead::Input(factory.input(channels, target)))
     }
 
     /// An operator and all that is chained behind it.
-    fn link(
-        &mut self,
-        vertex: &Vertex,
-        operator: OperatorId,
-        subtask: SubtaskIndex,
-    ) -> Result<ErasedDownstream> {
-        let target = self.outputs(vertex, operator, subtask)?;
-        let side_outputs = self.side_outputs(operator, subtask);
-        let context = self.context(operator, subtask, vertex.parallelism);
+    fn link(&mut self, vertex: &Vertex, operator: OperatorId, here: Here<'_>) -> Result<ErasedDownstream> {
+        let target = self.outputs(vertex, operator, here)?;
+        let side_outputs = self.side_outputs(operator, here);
+        let context = self.context(operator, here.subtask, vertex.parallelism);
         self.program.operator(operator).link(context, target, side_outputs)
     }
 
     /// Where an operator's main output goes: chained operators and exchanges.
-    fn outputs(
-        &mut self,
-        vertex: &Vertex,
-        operator: OperatorId,
-        subtask: SubtaskIndex,
-    ) -> Result<ErasedDownstream> {
+    fn outputs(&mut self, vertex: &Vertex, operator: OperatorId, here: Here<'_>) -> Result<ErasedDownstream> {
         let plan = self.plan;
         let mut targets = Vec::new();
         for (edge, between) in plan.graph.outputs(operator).filter(|(_, edge)| edge.side_output.is_none()) {
             targets.push(if plan.is_chained(edge) {
-                self.link(vertex, between.to, subtask)?
+                self.link(vertex, between.to, here)?
             } else {
-                self.exchange_output(edge, subtask)
+                self.exchange_output(edge, here)
             });
         }
         Ok(match targets.len() {
@@ -215,45 +186,45 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn side_outputs(
-        &mut self,
-        operator: OperatorId,
-        subtask: SubtaskIndex,
-    ) -> Vec<(String, ErasedDownstream)> {
+    fn side_outputs(&mut self, operator: OperatorId, here: Here<'_>) -> Vec<(String, ErasedDownstream)> {
         let plan = self.plan;
         let edges = plan.graph.outputs(operator);
         let named = edges.filter_map(|(edge, between)| Some((between.side_output.clone()?, edge)));
-        named.map(|(name, edge)| (name, self.exchange_output(edge, subtask))).collect()
+        named.map(|(name, edge)| (name, self.exchange_output(edge, here))).collect()
     }
 
-    fn exchange_output(&mut self, edge: EdgeId, subtask: SubtaskIndex) -> ErasedDownstream {
-        let receivers = self.plan.channels(edge).into_iter().filter(|&(from, _)| from == subtask);
-        let channels: Vec<_> = receivers.map(|(from, to)| self.output_channel(edge, from, to)).collect();
-        self.program.edge(edge).output(subtask, channels)
-    }
-
-    fn output_channel(&mut self, edge: EdgeId, from: SubtaskIndex, to: SubtaskIndex) -> OutputChannel {
-        let id = channel_id(edge, from, to);
-        match self.senders.remove(&id) {
-            Some(sender) => OutputChannel::Local(sender),
-            None => {
-                let waker = self.wakers[&from].clone();
-                let peer = self.location(to);
-                OutputChannel::Remote(self.links.entry(peer).or_default().output(id, waker))
+    fn exchange_output(&mut self, edge: EdgeId, here: Here<'_>) -> ErasedDownstream {
+        let factory = self.program.edge(edge);
+        let arriving = &mut self.arriving[edge.0 as usize];
+        let channels = self.plan.receivers(edge, here.subtask).map(|to| {
+            let index = to.0 as usize;
+            match &self.wakers[index] {
+                Some(receiver) => {
+                    let (sending, receiving) = factory.local_channel(here.waker.clone(), receiver.clone());
+                    arriving[index].push(receiving);
+                    OutputChannel::Local(sending)
+                }
+                None => {
+                    let link = self.links.entry(self.deployment.locations[index]).or_default();
+                    OutputChannel::Remote(link.output(channel_id(edge, here.subtask, to), here.waker.clone()))
+                }
             }
-        }
+        });
+        factory.output(here.subtask, channels.collect())
     }
 
-    fn input_channel(&mut self, edge: EdgeId, from: SubtaskIndex, to: SubtaskIndex) -> InputChannel {
-        let id = channel_id(edge, from, to);
-        match self.receivers.remove(&id) {
-            Some(receiver) => InputChannel::Local(receiver),
-            None => {
-                let waker = self.wakers[&to].clone();
-                let peer = self.location(from);
-                InputChannel::Remote(self.links.entry(peer).or_default().input(id, waker))
+    fn add_input(&mut self, edge: EdgeId, here: Here<'_>, channels: &mut Vec<InputChannel>) {
+        let arriving = std::mem::take(&mut self.arriving[edge.0 as usize][here.subtask.0 as usize]);
+        let mut arriving = arriving.into_iter();
+        channels.extend(self.plan.senders(edge, here.subtask).map(|from| {
+            let index = from.0 as usize;
+            if self.wakers[index].is_some() {
+                InputChannel::Local(arriving.next().expect("senders are built before receivers"))
+            } else {
+                let link = self.links.entry(self.deployment.locations[index]).or_default();
+                InputChannel::Remote(link.input(channel_id(edge, from, here.subtask), here.waker.clone()))
             }
-        }
+        }));
     }
 
     fn context(&mut self, operator: OperatorId, subtask: SubtaskIndex, parallelism: u32) -> OperatorContext {
@@ -279,3 +250,7 @@ impl<'a> Builder<'a> {
 fn channel_id(edge: EdgeId, from: SubtaskIndex, to: SubtaskIndex) -> ChannelId {
     ChannelId { edge: edge.0, from: from.0, to: to.0 }
 }
+
+#[cfg(test)]
+#[path = "deployment_tests.rs"]
+mod tests;

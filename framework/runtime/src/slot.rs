@@ -43,6 +43,12 @@ impl SlotWaker {
         }
     }
 
+    /// Returns `true` if both wake the same thread.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     #[cold]
     fn unpark(&self) {
         if let Some(thread) = self.0.thread.get() {

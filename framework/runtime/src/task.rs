@@ -287,7 +287,7 @@ impl Task {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Mutex;
 
     use flott_core::{OperatorUid, snapshot::OperatorSnapshot};
@@ -296,7 +296,7 @@ mod tests {
 
     /// Notes what happens to it; has always more to read, unless it `is_done`.
     #[derive(Clone, Default)]
-    struct Source {
+    pub(crate) struct Source {
         log: Arc<Mutex<Vec<String>>>,
         is_done: bool,
     }
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Listener(Mutex<Vec<CheckpointId>>);
+    pub(crate) struct Listener(Mutex<Vec<CheckpointId>>);
 
     impl TaskListener for Listener {
         fn report(&self, _vertex: VertexId, _subtask: SubtaskIndex, evidence: TaskEvidence) {

@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::mpsc as blocking,
-};
+use std::{collections::BTreeMap, sync::mpsc as blocking};
 
 use flott_core::{ProcessingTime, SubtaskIndex, VertexId, operator::TaskEvent};
 use flott_runtime::{
@@ -83,7 +80,7 @@ fn prepared(input: Holding) -> Prepared {
     let tasks = DeployedTasks {
         slots: BTreeMap::from([(SubtaskIndex(0), (SlotWaker::default(), vec![task]))]),
         handles: BTreeMap::new(),
-        links: HashMap::new(),
+        links: BTreeMap::new(),
         metrics: Vec::new(),
     };
     Prepared { tasks, exchange: ExchangeSession::default() }

@@ -91,16 +91,16 @@ pub struct PeerLink {
 /// The sending end of a channel to another process, before it knows its record type.
 #[derive(Debug)]
 pub struct RemoteOutput {
-    channel: ChannelId,
-    outbox: Arc<Outbox>,
+    pub(crate) channel: ChannelId,
+    pub(crate) outbox: Arc<Outbox>,
     credit: Arc<Credit>,
 }
 
 /// The receiving end of a channel from another process, before it knows its record type.
 #[derive(Debug)]
 pub struct RemoteInput {
-    channel: ChannelId,
-    outbox: Arc<Outbox>,
+    pub(crate) channel: ChannelId,
+    pub(crate) outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
     pub(crate) is_lost: Arc<AtomicBool>,
 }
