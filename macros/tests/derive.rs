@@ -1,5 +1,6 @@
 //! Records through the derive: codec, schema, event time, hash.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::disallowed_types, reason = "users have maps in random order in their records")]
 
 use std::{collections::BTreeMap, fmt::Debug};
 

@@ -2,6 +2,7 @@
 //!
 //! `TRYBUILD=overwrite cargo test -p flott-macros --test ui` writes the messages anew. Look at each before it is committed: it
 //! is what a user will see.
+#![expect(clippy::disallowed_types, reason = "only the compiler knows its version")]
 
 use std::{io::Write, process::Command};
 

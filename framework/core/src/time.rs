@@ -176,7 +176,7 @@ impl ClockReading {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one place that reads the clock")]
 impl Clock for SystemClock {
     fn now(&self) -> MonotonicTime {
         static START: OnceLock<std::time::Instant> = OnceLock::new();

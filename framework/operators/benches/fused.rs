@@ -2,6 +2,7 @@
 //!
 //! Both fill a batch, transform it and sum the results, so that the difference is what the operator costs. Rounds are
 //! interleaved; medians are reported.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a bench reads the clock")]
 
 use std::hint::black_box;
 

@@ -1,6 +1,7 @@
 //! Operators on keyed state beside hand-written loops: `cargo bench -p flott-operators --bench keyed`.
 //!
 //! Rounds are interleaved; medians over rounds are reported, of the time that the operators take, not of making records.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a bench reads the clock")]
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,8 +1,9 @@
-//! The rules of the house that no compiler checks: arrows between crates, where heavy dependencies may sit, and what
-//! no source file may contain.
+//! The rules of the house that no compiler checks: arrows between crates, where heavy dependencies may sit, which lints
+//! pure crates are under, and what no source file may contain.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -163,6 +164,64 @@ fn pure_crates_neither_wait_nor_reach_out() {
         }
     }
     assert_none(&faults);
+}
+
+/// One setting of a `clippy.toml`, or one entry of a setting that is a list.
+type LintRule = (String, String);
+
+/// Clippy reads the `clippy.toml` that is nearest to a crate and no other one, so that each has to be complete.
+#[test]
+fn pure_crates_have_the_lint_rules_of_the_root_and_of_each_other() {
+    let packages = packages();
+    let pure = packages.iter().filter(|package| PURE.contains(&package.name.as_str()));
+    let pure: Vec<_> =
+        pure.map(|package| (package.name.as_str(), read_lint_rules(&package.directory))).collect();
+    assert_eq!(pure.len(), PURE.len());
+    assert_none(&lint_faults(&read_lint_rules(&checkout()), &pure));
+}
+
+#[test]
+fn a_missing_lint_rule_is_seen() {
+    let rules = |text: &str| lint_rules(toml::from_str(text).unwrap());
+    let root = rules("allow-unwrap-in-tests = true\ndisallowed-methods = ['std::fs::read']");
+    let more = "allow-unwrap-in-tests = true\ndisallowed-methods = ['std::fs::read', 'flott_core::draw']";
+    let faults = |text| lint_faults(&root, &[("flott-plan", rules(more)), ("flott-core", rules(text))]).len();
+    assert_eq!(faults("allow-unwrap-in-tests = true\ndisallowed-methods = ['std::fs::read']"), 0);
+    assert_eq!(faults(more), 0);
+    assert_eq!(faults("allow-unwrap-in-tests = false\ndisallowed-methods = ['std::fs::read']"), 2);
+    assert_eq!(faults("allow-unwrap-in-tests = true\ndisallowed-types = ['std::fs::read']"), 2);
+    assert_eq!(lint_faults(&root, &[("flott-plan", root.clone()), ("flott-control", rules(more))]).len(), 1);
+}
+
+fn read_lint_rules(directory: &Path) -> BTreeSet<LintRule> {
+    let path = directory.join("clippy.toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", shown(&path)));
+    lint_rules(toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", shown(&path))))
+}
+
+fn lint_rules(settings: serde_json::Map<String, Value>) -> BTreeSet<LintRule> {
+    let entries = settings.into_iter().flat_map(|(name, value)| match value {
+        Value::Array(entries) => entries.into_iter().map(|entry| (name.clone(), entry.to_string())).collect(),
+        value => vec![(name, value.to_string())],
+    });
+    entries.collect()
+}
+
+fn lint_faults(root: &BTreeSet<LintRule>, pure: &[(&str, BTreeSet<LintRule>)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let all: BTreeSet<_> = root.iter().chain(pure.iter().flat_map(|(_, rules)| rules)).collect();
+    for (package, rules) in pure {
+        // A crate may use its own items.
+        let own = format!("\"{}::", package.replace('-', "_"));
+        let missing = all.iter().filter(|rule| !rules.contains(**rule) && !rule.1.contains(&own));
+        faults.extend(missing.map(|(name, entry)| {
+            format!(
+                "{package}: its clippy.toml must have the same {name} as that of the root and of the other pure crates: \
+                 {entry}"
+            )
+        }));
+    }
+    faults
 }
 
 #[test]
