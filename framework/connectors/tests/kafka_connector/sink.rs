@@ -333,6 +333,11 @@ fn a_writer_that_is_dropped_waits_for_no_broker() {
         drop(run);
         assert!(sealing.join().unwrap().is_err());
         assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+        // Its producers are being made.
+        let starting = WriterRun::new(&sink, 1);
+        let watch = Stopwatch::start();
+        drop(starting);
+        assert!(watch.elapsed() < Duration::from_secs(1), "{:?}", watch.elapsed());
         broker.thaw().unwrap();
     }
 }

@@ -1,7 +1,11 @@
 //! Makes transactional producers ahead of need, each on a thread of its own.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc::SyncSender},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
     time::Duration,
 };
 
@@ -13,11 +17,9 @@ use crate::kafka::{
     background, blocking::BlockingClient, client::KafkaClient, failure::failure, settlement::TransactionalIds,
 };
 
-/// One attempt to reach a broker; short, so that a writer that is dropped does not wait long.
+/// One attempt to reach a broker; short, so that the threads of a writer that is dropped end soon.
 const INIT_TIMEOUT: Duration = Duration::from_secs(1);
 const INIT_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a dropped writer waits for producers that are being made.
-const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Starter {
     shared: Arc<Shared>,
@@ -30,14 +32,7 @@ struct Shared {
     subtask: SubtaskIndex,
     client: Arc<BlockingClient>,
     timeout: OnceLock<Duration>,
-    running: Mutex<Running>,
-    finished: Condvar,
-}
-
-#[derive(Default)]
-struct Running {
-    count: usize,
-    is_cancelled: bool,
+    is_cancelled: AtomicBool,
 }
 
 impl Starter {
@@ -49,15 +44,7 @@ impl Starter {
         events: SyncSender<Event>,
     ) -> Self {
         let timeout = settings.transaction_timeout.map_or_else(OnceLock::new, OnceLock::from);
-        let shared = Shared {
-            settings,
-            ids,
-            subtask,
-            client,
-            timeout,
-            running: Mutex::default(),
-            finished: Condvar::new(),
-        };
+        let shared = Shared { settings, ids, subtask, client, timeout, is_cancelled: AtomicBool::new(false) };
         Self { shared: Arc::new(shared), events }
     }
 
@@ -74,37 +61,23 @@ impl Starter {
     /// Makes an instance and lets it take its id over; tells the writer by an event.
     pub(super) fn start(&self, slot: SlotIndex) {
         let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
-        shared.running().count += 1;
         background::run("kafka-init", move || {
             let result = shared.start(slot);
             // The writer may be gone.
             let _ = events.send(Event::Started(slot, result.map(Arc::new)));
-            shared.running().count -= 1;
-            shared.finished.notify_all();
         });
     }
 }
 
 impl Drop for Starter {
-    /// Waits for what is under way: an instance that took its id over later would shut out the next attempt's, which
-    /// may have the same ids.
+    /// An instance that takes its id over after this shuts nobody out: the next attempt has another generation, and with it
+    /// other ids. The JobManager sweeps what the instance leaves behind.
     fn drop(&mut self) {
-        let mut running = self.shared.running();
-        running.is_cancelled = true;
-        let wait =
-            self.shared.finished.wait_timeout_while(running, DROP_PATIENCE, |running| running.count > 0);
-        let (_running, outcome) = wait.unwrap_or_else(PoisonError::into_inner);
-        if outcome.timed_out() {
-            tracing::warn!("a Kafka producer that nobody needs any more is still being made");
-        }
+        self.shared.is_cancelled.store(true, Ordering::Release);
     }
 }
 
 impl Shared {
-    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn id(&self, slot: SlotIndex) -> String {
         self.ids.name(self.subtask, u32::try_from(slot).expect("slots are few"))
     }
@@ -132,7 +105,7 @@ impl Shared {
     }
 
     fn is_over(&self, started: MonotonicTime) -> bool {
-        SystemClock.now().since(started) > INIT_PATIENCE || self.running().is_cancelled
+        SystemClock.now().since(started) > INIT_PATIENCE || self.is_cancelled.load(Ordering::Acquire)
     }
 
     /// Asks until there is an answer, or nobody waits for it any more.
