@@ -7,16 +7,11 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
-mod failure;
 pub mod job;
 pub mod liveness;
 pub mod restart;
 pub mod slots;
 pub mod splits;
-mod task;
-
-pub use failure::Failure;
-pub use task::TaskId;
 
 #[cfg(test)]
 mod testing;

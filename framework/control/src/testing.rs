@@ -1,8 +1,6 @@
 //! What the tests of this crate share.
 
-use flott_core::{MonotonicTime, SubtaskIndex, VertexId};
-
-use crate::TaskId;
+use flott_core::{MonotonicTime, SubtaskIndex, VertexId, task::TaskId};
 
 /// A small seeded random number generator (xorshift64*).
 pub(crate) struct Xorshift(u64);

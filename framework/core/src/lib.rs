@@ -18,6 +18,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod state;
+pub mod task;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;

@@ -12,7 +12,9 @@ use flott_control::{
     slots::SlotAssignment,
     splits::{EnumeratorSnapshot, Split},
 };
-use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId, task::TaskId,
+};
 use flott_state::storage::{CheckpointDirectory, Manifest};
 use tokio::time::sleep;
 
@@ -228,7 +230,7 @@ impl Driver {
 
     fn order(&mut self, attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, order: TaskOrder) {
         if let Some(&id) = self.locations.get(&subtask).filter(|_| self.attempt == Some(attempt)) {
-            let task = flott_control::TaskId::new(vertex, subtask);
+            let task = TaskId::new(vertex, subtask);
             self.send(id, ToTaskManager::ToTask { attempt, task, order });
         }
     }

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use flott_control::{Failure, splits::Split};
+use flott_control::splits::Split;
 use flott_core::{
     Error, ErrorKind, OperatorId, OperatorUid, Result, VertexId,
     source::{self, Discovery, SplitEnumerator},
+    task::Failure,
 };
 use flott_runtime::program::JobProgram;
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};

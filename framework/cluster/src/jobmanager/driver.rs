@@ -4,13 +4,10 @@ use std::{
     time::Duration,
 };
 
-use flott_control::{
-    Failure,
-    job::{Fact, JobMaster, JobStatus},
-};
+use flott_control::job::{Fact, JobMaster, JobStatus};
 use flott_core::{
     AttemptId, CheckpointId, Clock, ClockReading, ErrorKind, Generation, JobIdentity, LeaderEpoch,
-    MonotonicTime, SubtaskIndex, TaskManagerId,
+    MonotonicTime, SubtaskIndex, TaskManagerId, task::Failure,
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;

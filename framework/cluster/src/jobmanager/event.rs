@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use flott_control::{Failure, splits::Split};
-use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::SettleReport};
+use flott_control::splits::Split;
+use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::SettleReport, task::Failure};
 
 use flott_state::storage::Manifest;
 

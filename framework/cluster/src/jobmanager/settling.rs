@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use flott_control::Failure;
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
     sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
+    task::Failure,
 };
 use flott_runtime::program::{JobProgram, OperatorFactory};
 use flott_state::storage::Manifest;

@@ -1,8 +1,10 @@
 //! The messages.
 
-use flott_control::{Failure, TaskId, checkpoint::CheckpointKind, splits::Split};
+use flott_control::{checkpoint::CheckpointKind, splits::Split};
 use flott_core::{
-    AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid, operator::Counters,
+    AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid,
+    operator::Counters,
+    task::{Failure, TaskId},
 };
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};

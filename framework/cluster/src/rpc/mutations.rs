@@ -1,10 +1,11 @@
 //! Damaged frames between JobManager and TaskManagers: an error or another message, never a panic.
 
-use flott_control::{Failure, TaskId, checkpoint::CheckpointKind, splits::Split};
+use flott_control::{checkpoint::CheckpointKind, splits::Split};
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, JobIdentity, LeaderEpoch, MaxParallelism, OperatorUid,
     SubtaskIndex, VertexId,
     operator::Counters,
+    task::{Failure, TaskId},
     testkit::{Random, depth},
 };
 use flott_state::storage::Manifest;

@@ -4,10 +4,10 @@ use std::{
     time::Duration,
 };
 
-use flott_control::{TaskId, checkpoint::CheckpointKind};
+use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
-    operator::Counters, sink::DeliveryGuarantee,
+    operator::Counters, sink::DeliveryGuarantee, task::TaskId,
 };
 use flott_plan::{ExecutionPlan, OperatorRole};
 use flott_runtime::{

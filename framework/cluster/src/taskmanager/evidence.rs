@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
-use flott_control::{Failure, TaskId};
-use flott_core::{AttemptId, CheckpointId, Error, SubtaskIndex, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, Error, SubtaskIndex, VertexId,
+    task::{Failure, TaskId},
+};
 use flott_runtime::{
     deployment::DeployedTasks,
     exchange::ExchangeSession,

@@ -1,7 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flott_control::{Failure, TaskId};
-use flott_core::{AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result};
+use flott_core::{
+    AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result,
+    task::{Failure, TaskId},
+};
 use flott_runtime::{
     exchange::ExchangeListener,
     program::TaskSnapshot,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use flott_control::{Failure, TaskId};
 use flott_core::{
     AttemptId, CheckpointId, Error, KeyGroup, OperatorUid, Result, Schema, panic,
     snapshot::{KeyedSnapshotSink, OperatorSnapshot, StateContent, WriteKeyed},
+    task::{Failure, TaskId},
 };
 use flott_runtime::program::TaskSnapshot;
 use flott_state::storage::{CheckpointDirectory, KeyedFile};

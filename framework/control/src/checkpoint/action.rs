@@ -1,7 +1,6 @@
-use flott_core::{AttemptId, CheckpointId, MonotonicTime};
+use flott_core::{AttemptId, CheckpointId, MonotonicTime, task::TaskId};
 
 use super::CheckpointKind;
-use crate::TaskId;
 
 /// What the coordinator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

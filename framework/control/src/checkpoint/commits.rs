@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use flott_core::CheckpointId;
-
-use crate::TaskId;
+use flott_core::{CheckpointId, task::TaskId};
 
 /// How far the sinks of the running attempt have committed.
 #[derive(Debug)]

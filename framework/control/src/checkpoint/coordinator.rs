@@ -3,13 +3,12 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{AttemptId, CheckpointId, MonotonicTime, TransactionBudget};
+use flott_core::{AttemptId, CheckpointId, MonotonicTime, TransactionBudget, task::TaskId};
 
 use super::{
     AckRefusal, CheckpointAction, CheckpointSettings, CompletedCheckpoints, StoreFailure, pending::Pending,
     schedule::Schedule,
 };
-use crate::TaskId;
 
 /// Tasks that the failure of a checkpoint names at most.
 const TASKS_NAMED_MAX: usize = 5;

@@ -3,10 +3,9 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{AttemptId, MonotonicTime};
+use flott_core::{AttemptId, MonotonicTime, task::TaskId};
 
 use super::{AckRefusal, CheckpointKind, Part};
-use crate::TaskId;
 
 /// A checkpoint that was triggered and is not completed.
 #[derive(Debug)]

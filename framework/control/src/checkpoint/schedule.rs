@@ -1,9 +1,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use flott_core::{AttemptId, MonotonicTime};
+use flott_core::{AttemptId, MonotonicTime, task::TaskId};
 
 use super::CheckpointKind;
-use crate::TaskId;
 
 /// What is planned for the attempt that runs.
 #[derive(Debug)]

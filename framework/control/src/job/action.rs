@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
-use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId,
+    task::{Failure, TaskId},
+};
 
 use super::JobStatus;
 use crate::{
-    Failure, TaskId,
     checkpoint::{AckRefusal, CheckpointKind, Part},
     slots::SlotAssignment,
     splits::{EnumeratorSnapshot, Split},

@@ -1,12 +1,12 @@
 //! Facts about checkpoints and commits go to the coordinator; what it asks for becomes actions.
 
-use flott_core::{AttemptId, CheckpointId, ErrorKind, MonotonicTime};
+use flott_core::{
+    AttemptId, CheckpointId, ErrorKind, MonotonicTime,
+    task::{Failure, TaskId},
+};
 
 use super::{Action, JobMaster, execution::Phase, master::State};
-use crate::{
-    Failure, TaskId,
-    checkpoint::{CheckpointAction, CheckpointKind, StoreFailure},
-};
+use crate::checkpoint::{CheckpointAction, CheckpointKind, StoreFailure};
 
 impl<S> JobMaster<S> {
     pub(super) fn on_ack(

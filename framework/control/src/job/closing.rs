@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use flott_core::{ErrorKind, Generation, MonotonicTime};
+use flott_core::{ErrorKind, Generation, MonotonicTime, task::Failure};
 
 use super::{Action, JobMaster, JobStatus, execution::Phase, master::State, settlement::Settlement};
-use crate::Failure;
 
 const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(500);
 

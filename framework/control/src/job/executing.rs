@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use flott_core::{AttemptId, ErrorKind, MonotonicTime, TaskManagerId};
+use flott_core::{
+    AttemptId, ErrorKind, MonotonicTime, TaskManagerId,
+    task::{Failure, TaskId},
+};
 
 use super::{
     Action, JobMaster, JobStatus,
@@ -10,7 +13,6 @@ use super::{
     master::State,
     settlement::Settlement,
 };
-use crate::{Failure, TaskId};
 
 impl<S> JobMaster<S> {
     pub(super) fn on_registered(

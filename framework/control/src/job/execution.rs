@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
 
-use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId};
+use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId, task::TaskId};
 
 use super::JobStatus;
-use crate::TaskId;
 
 /// The attempt that is deployed.
 #[derive(Debug)]

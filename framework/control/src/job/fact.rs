@@ -1,9 +1,12 @@
 use std::time::Duration;
 
-use flott_core::{AttemptId, CheckpointId, Generation, TaskManagerId, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, Generation, TaskManagerId, VertexId,
+    task::{Failure, TaskId},
+};
 
 use super::RestoredCheckpoint;
-use crate::{Failure, TaskId, checkpoint::StoreFailure, splits::Split};
+use crate::{checkpoint::StoreFailure, splits::Split};
 
 /// What the driver tells the JobMaster. `S` is what a task acknowledges a checkpoint with.
 #[derive(Clone, Debug, PartialEq, Eq)]

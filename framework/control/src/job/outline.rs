@@ -1,8 +1,6 @@
 use std::collections::BTreeSet;
 
-use flott_core::{SubtaskIndex, VertexId};
-
-use crate::TaskId;
+use flott_core::{SubtaskIndex, VertexId, task::TaskId};
 
 /// What the JobMaster has to know of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use flott_core::{AttemptId, ErrorKind, Generation, MonotonicTime};
+use flott_core::{AttemptId, ErrorKind, Generation, MonotonicTime, task::Failure};
 
 use super::{
     Action, JobMaster, JobStatus, RestoredCheckpoint,
@@ -15,7 +15,7 @@ use super::{
     recovery::{Raise, Recovery},
     settlement::Settlement,
 };
-use crate::{Failure, restart::Restart, slots::SlotAssignment};
+use crate::{restart::Restart, slots::SlotAssignment};
 
 impl<S> JobMaster<S> {
     /// Starts without an attempt of this JobManager before it.

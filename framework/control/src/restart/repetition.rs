@@ -1,6 +1,4 @@
-use flott_core::{CheckpointId, ErrorKind};
-
-use crate::Failure;
+use flott_core::{CheckpointId, ErrorKind, task::Failure};
 
 /// Different failures that are told apart. When there are more, the oldest is forgotten.
 const FAILURES_MAX: usize = 16;

@@ -1,8 +1,7 @@
-use flott_core::ErrorKind;
+use flott_core::{ErrorKind, task::Failure};
 
 use super::kit::*;
 use crate::{
-    Failure,
     checkpoint::CheckpointKind,
     job::{Action, Fact, JobStatus},
     testing::task,

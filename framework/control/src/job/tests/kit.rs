@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId,
+    task::{Failure, TaskId},
+};
 
 use crate::{
-    Failure,
     checkpoint::CheckpointKind,
     job::{
         Action, Fact, History, JobMaster, JobOutline, JobSettings, JobStatus, RestoredCheckpoint,
@@ -151,7 +153,7 @@ impl Job {
         self.fact(Fact::Committed { attempt, checkpoint: CheckpointId(number), task: task(1, 0) })
     }
 
-    fn of_all(&mut self, fact: impl Fn(crate::TaskId) -> Fact<&'static str>) -> Actions {
+    fn of_all(&mut self, fact: impl Fn(TaskId) -> Fact<&'static str>) -> Actions {
         outline().tasks().into_iter().flat_map(|task| self.fact(fact(task))).collect()
     }
 }

@@ -1,10 +1,9 @@
 use std::time::Duration;
 
-use flott_core::{AttemptId, ErrorKind};
+use flott_core::{AttemptId, ErrorKind, task::Failure};
 
 use super::kit::*;
 use crate::{
-    Failure,
     checkpoint::StoreFailure,
     job::{Action, Fact, History, JobSettings, JobStatus},
     restart::RestartSettings,

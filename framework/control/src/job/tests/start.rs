@@ -1,8 +1,7 @@
-use flott_core::{CheckpointId, ErrorKind, Generation, SubtaskIndex};
+use flott_core::{CheckpointId, ErrorKind, Generation, SubtaskIndex, task::Failure};
 
 use super::kit::*;
 use crate::{
-    Failure,
     job::{Action, Fact, History, JobSettings, JobStatus},
     testing::task,
 };

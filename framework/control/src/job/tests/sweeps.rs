@@ -1,12 +1,9 @@
 use std::time::Duration;
 
-use flott_core::ErrorKind;
+use flott_core::{ErrorKind, task::Failure};
 
 use super::kit::*;
-use crate::{
-    Failure,
-    job::{Action, Fact, History, JobSettings, JobStatus},
-};
+use crate::job::{Action, Fact, History, JobSettings, JobStatus};
 
 /// A later JobManager, running in generation 5. Late zombies are worth a sweep for 90 s.
 fn resumed() -> Job {

@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{AttemptId, CheckpointId, ErrorKind, Generation, MonotonicTime, TaskManagerId};
+use flott_core::{
+    AttemptId, CheckpointId, ErrorKind, Generation, MonotonicTime, TaskManagerId,
+    task::{Failure, TaskId},
+};
 
 use super::kit::{Actions, outline, restored};
 use crate::{
-    Failure, TaskId,
     checkpoint::StoreFailure,
     job::{Action, Fact, History, JobMaster, JobSettings, JobStatus},
     restart::RestartSettings,

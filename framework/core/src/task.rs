@@ -1,7 +1,36 @@
+//! Words that JobManager and TaskManagers use for a task: its id, and a failure as plain data.
+
 use std::fmt;
 
-use flott_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, ErrorKind},
+    id::{SubtaskIndex, VertexId},
+};
+
+/// One parallel copy of one vertex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// The vertex.
+    pub vertex: VertexId,
+    /// Which copy of it.
+    pub subtask: SubtaskIndex,
+}
+
+impl TaskId {
+    /// Copy `subtask` of `vertex`.
+    #[must_use]
+    pub const fn new(vertex: VertexId, subtask: SubtaskIndex) -> Self {
+        Self { vertex, subtask }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.vertex, self.subtask)
+    }
+}
 
 /// Why something ended: an error as plain data, which can be compared, sent and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
