@@ -10,10 +10,11 @@ use flott_control::{
     checkpoint::{CheckpointKind, Part},
     job::Action,
     slots::SlotAssignment,
-    splits::{EnumeratorSnapshot, Split},
+    splits::EnumeratorSnapshot,
 };
 use flott_core::{
-    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId, task::TaskId,
+    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId, source::Split,
+    task::TaskId,
 };
 use flott_state::storage::{CheckpointDirectory, Manifest};
 use tokio::time::sleep;

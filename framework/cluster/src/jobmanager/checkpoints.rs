@@ -9,12 +9,12 @@ use flott_control::{
 };
 use flott_core::{
     Error, ErrorKind, OperatorUid, Result, VertexId,
-    source::{self, SPLITS_STATE},
+    source::{SPLITS_STATE, Split},
 };
 use flott_plan::ExecutionPlan;
 use flott_state::storage::{EnumeratorManifest, ListManifest, Manifest, OperatorManifest};
 
-use super::{discovery::to_control, report::Totals};
+use super::report::Totals;
 use crate::ack::{ListAck, TaskAck};
 
 /// The manifest of a checkpoint that every task has acknowledged.
@@ -72,8 +72,7 @@ pub(super) fn restored(plan: &ExecutionPlan, manifest: &Manifest) -> Result<Rest
     for vertex in plan.source_vertices() {
         let uid = &plan.graph.operator(vertex.operators[0]).uid;
         let items = manifest.list_items(uid, SPLITS_STATE);
-        let splits = items.iter().map(|item| source::Split::decode(item).map(to_control));
-        let splits = splits.collect::<Result<Vec<_>>>();
+        let splits = items.iter().map(|item| Split::decode(item)).collect::<Result<Vec<_>>>();
         let splits = splits.map_err(|error| error.context(format!("source {:?}", uid.as_str())))?;
         let enumerator = manifest.enumerators.get(uid).cloned().unwrap_or_default();
         let enumerator = EnumeratorSnapshot { known: enumerator.known, is_complete: enumerator.is_complete };

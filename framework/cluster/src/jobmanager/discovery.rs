@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use flott_control::splits::Split;
 use flott_core::{
     Error, ErrorKind, OperatorId, OperatorUid, Result, VertexId,
-    source::{self, Discovery, SplitEnumerator},
+    source::{Discovery, Split, SplitEnumerator},
     task::Failure,
 };
 use flott_runtime::program::JobProgram;
@@ -93,10 +92,9 @@ impl Search {
         }
     }
 
-    async fn report(&mut self, splits: Vec<source::Split>, events: &mpsc::Sender<Event>) {
+    async fn report(&mut self, splits: Vec<Split>, events: &mpsc::Sender<Event>) {
         self.known.extend(splits.iter().map(|split| split.id.clone()));
         if !splits.is_empty() {
-            let splits = splits.into_iter().map(to_control).collect();
             let _ = events.send(Event::SplitsFound { vertex: self.vertex, splits }).await;
         }
     }
@@ -133,8 +131,4 @@ fn look(
 ) -> (Box<dyn SplitEnumerator>, Result<Discovery>) {
     let found = enumerator.discover(known, is_first);
     (enumerator, found)
-}
-
-pub(super) fn to_control(split: source::Split) -> Split {
-    Split { id: split.id, payload: split.state }
 }

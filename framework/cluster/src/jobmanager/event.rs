@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use flott_control::splits::Split;
-use flott_core::{CheckpointId, Generation, TaskManagerId, VertexId, sink::SettleReport, task::Failure};
+use flott_core::{
+    CheckpointId, Generation, TaskManagerId, VertexId, sink::SettleReport, source::Split, task::Failure,
+};
 
 use flott_state::storage::Manifest;
 

@@ -1,9 +1,10 @@
 //! The messages.
 
-use flott_control::{checkpoint::CheckpointKind, splits::Split};
+use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid,
     operator::Counters,
+    source::Split,
     task::{Failure, TaskId},
 };
 use flott_state::storage::Manifest;

@@ -1,10 +1,11 @@
 //! Damaged frames between JobManager and TaskManagers: an error or another message, never a panic.
 
-use flott_control::{checkpoint::CheckpointKind, splits::Split};
+use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, JobIdentity, LeaderEpoch, MaxParallelism, OperatorUid,
     SubtaskIndex, VertexId,
     operator::Counters,
+    source::Split,
     task::{Failure, TaskId},
     testkit::{Random, depth},
 };
@@ -55,7 +56,7 @@ fn to_jobmanager() -> Vec<ToJobManager> {
 }
 
 fn to_taskmanager() -> Vec<ToTaskManager> {
-    let split = Split { id: "payments-0".into(), payload: vec![0, 255] };
+    let split = Split { id: "payments-0".into(), state: vec![0, 255] };
     let deploy = Deploy {
         job: JobIdentity { name: "cards".into(), run: "1".into() },
         attempt: ATTEMPT,

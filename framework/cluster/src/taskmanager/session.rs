@@ -376,11 +376,7 @@ impl Session {
 fn command(order: TaskOrder) -> TaskCommand {
     match order {
         TaskOrder::NoMoreSplits => TaskCommand::NoMoreSplits,
-        TaskOrder::AddSplits(splits) => {
-            let splits = splits.into_iter();
-            let splits = splits.map(|split| flott_core::source::Split { id: split.id, state: split.payload });
-            TaskCommand::AddSplits(splits.collect())
-        }
+        TaskOrder::AddSplits(splits) => TaskCommand::AddSplits(splits),
     }
 }
 

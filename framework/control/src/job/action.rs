@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use flott_core::{
     AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId,
+    source::Split,
     task::{Failure, TaskId},
 };
 
@@ -9,7 +10,7 @@ use super::JobStatus;
 use crate::{
     checkpoint::{AckRefusal, CheckpointKind, Part},
     slots::SlotAssignment,
-    splits::{EnumeratorSnapshot, Split},
+    splits::EnumeratorSnapshot,
 };
 
 /// What the JobMaster asks its driver to do, in this order. What goes to one TaskManager must arrive in this order.

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use flott_core::{
     AttemptId, CheckpointId, Generation, TaskManagerId, VertexId,
+    source::Split,
     task::{Failure, TaskId},
 };
 
 use super::RestoredCheckpoint;
-use crate::{checkpoint::StoreFailure, splits::Split};
+use crate::checkpoint::StoreFailure;
 
 /// What the driver tells the JobMaster. `S` is what a task acknowledges a checkpoint with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flott_core::{MonotonicTime, VertexId, task::Failure};
+use flott_core::{MonotonicTime, VertexId, source::Split, task::Failure};
 
 use super::{Action, JobMaster, master::State};
-use crate::splits::{RestoredSource, Split, SplitAction, SplitAssignment};
+use crate::splits::{RestoredSource, SplitAction, SplitAssignment};
 
 impl<S> JobMaster<S> {
     /// All sources go back to the restored checkpoint; discovery goes on, or begins where it is not under way.

@@ -1,6 +1,4 @@
-use flott_core::SubtaskIndex;
-
-use super::Split;
+use flott_core::{SubtaskIndex, source::Split};
 
 /// What a source's readers are to be told, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]

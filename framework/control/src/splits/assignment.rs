@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use flott_core::SubtaskIndex;
+use flott_core::{SubtaskIndex, source::Split};
 
-use super::{EnumeratorSnapshot, RestoredSource, Split, SplitAction};
+use super::{EnumeratorSnapshot, RestoredSource, SplitAction};
 
 /// The enumerator of one source.
 ///

@@ -5,13 +5,11 @@ mod action;
 mod assignment;
 mod restored;
 mod snapshot;
-mod split;
 
 pub use action::SplitAction;
 pub use assignment::SplitAssignment;
 pub use restored::RestoredSource;
 pub use snapshot::EnumeratorSnapshot;
-pub use split::Split;
 
 #[cfg(test)]
 mod tests;

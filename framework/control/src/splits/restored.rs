@@ -1,4 +1,6 @@
-use super::{EnumeratorSnapshot, Split};
+use flott_core::source::Split;
+
+use super::EnumeratorSnapshot;
 
 /// One source as a checkpoint holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,16 +1,16 @@
 use std::collections::BTreeSet;
 
-use flott_core::SubtaskIndex;
+use flott_core::{SubtaskIndex, source::Split};
 
 use super::*;
 use crate::testing::Xorshift;
 
 fn split(id: &str) -> Split {
-    Split { id: id.into(), payload: b"start".to_vec() }
+    Split { id: id.into(), state: b"start".to_vec() }
 }
 
 fn progressed(id: &str) -> Split {
-    Split { id: id.into(), payload: b"17".to_vec() }
+    Split { id: id.into(), state: b"17".to_vec() }
 }
 
 fn splits(ids: &[&str]) -> Vec<Split> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId,
+    source::Split,
     task::{Failure, TaskId},
 };
 
@@ -14,7 +15,7 @@ use crate::{
         VertexOutline,
     },
     slots::{SlotAssignment, SlotIndex},
-    splits::{EnumeratorSnapshot, RestoredSource, Split},
+    splits::{EnumeratorSnapshot, RestoredSource},
     testing::{at, task},
 };
 
@@ -233,7 +234,7 @@ pub(super) fn discover() -> Action<&'static str> {
 }
 
 pub(super) fn split(id: &str) -> Split {
-    Split { id: id.into(), payload: Vec::new() }
+    Split { id: id.into(), state: Vec::new() }
 }
 
 pub(super) fn source(known: &[&str], splits: &[&str]) -> RestoredSource {
