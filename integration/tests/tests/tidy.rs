@@ -15,7 +15,7 @@ use xtask::cache::checkout;
 const ARROWS: &[(&str, &[&str])] = &[
     ("flott-core", &[]),
     ("flott-plan", &["flott-core"]),
-    ("flott-control", &["flott-core", "flott-plan"]),
+    ("flott-control", &["flott-core"]),
     ("flott-operators", &["flott-core"]),
     ("flott-state", &["flott-core"]),
     ("flott-runtime", &["flott-core", "flott-plan"]),
