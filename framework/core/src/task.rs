@@ -1,4 +1,4 @@
-//! Words that JobManager and TaskManagers use for a task: its id, and a failure as plain data.
+//! Words that JobManager, TaskManagers and tasks share: the id of a task, actions for it, and a failure as plain data.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind},
-    id::{SubtaskIndex, VertexId},
+    id::{CheckpointId, SubtaskIndex, VertexId},
+    source::Split,
 };
 
 /// One parallel copy of one vertex.
@@ -30,6 +31,25 @@ impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.vertex, self.subtask)
     }
+}
+
+/// A request to one task. It reaches the task as the value that the JobManager or the TaskManager has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskAction {
+    /// The task's source reads these splits as well. An empty list says that there are none for it now.
+    AddSplits(Vec<Split>),
+    /// The task's source gets no more splits.
+    NoMoreSplits,
+    /// The task's source injects the barrier of this checkpoint. Only tasks with a source get it: the others wait for
+    /// barriers.
+    TriggerCheckpoint {
+        /// The new checkpoint.
+        checkpoint: CheckpointId,
+        /// No checkpoint of this attempt follows it: the source reads no further, since the records would be thrown away.
+        is_last: bool,
+    },
+    /// This checkpoint is complete: sinks commit.
+    CompleteCheckpoint(CheckpointId),
 }
 
 /// Why something ended: an error as plain data, which can be compared, sent and kept.

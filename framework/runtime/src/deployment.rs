@@ -10,6 +10,7 @@ use flott_core::{
     VertexId,
     operator::{OperatorContext, OperatorMetrics},
     snapshot::RestoredOperator,
+    task::TaskAction,
 };
 use flott_plan::{ExecutionPlan, Vertex};
 
@@ -17,11 +18,11 @@ use crate::{
     exchange::{ChannelId, PeerIndex, PeerLink},
     program::{ErasedChannel, ErasedDownstream, InputChannel, JobProgram, OutputChannel},
     slot::SlotWaker,
-    task::{Task, TaskCommand, TaskHead, TaskListener},
+    task::{Task, TaskHead, TaskListener},
 };
 
-/// Commands that wait for a task at most: splits, triggers and completions, all few.
-const COMMANDS_MAX: usize = 1024;
+/// Actions that wait for a task at most: splits, triggers and completions, all few.
+const ACTIONS_MAX: usize = 1024;
 
 /// What one process is asked to run.
 pub struct Deployment {
@@ -52,18 +53,18 @@ pub struct SubtaskMetrics {
     pub metrics: Arc<OperatorMetrics>,
 }
 
-/// Sends commands to a task and wakes its slot.
+/// Sends actions to a task and wakes its slot.
 #[derive(Clone, Debug)]
 pub struct TaskHandle {
-    commands: mpsc::SyncSender<TaskCommand>,
+    actions: mpsc::SyncSender<TaskAction>,
     waker: SlotWaker,
 }
 
 impl TaskHandle {
-    /// Sends a command; `false` when the task is gone or does not take commands any more.
+    /// Sends an action; `false` when the task is gone or takes no actions any more.
     #[must_use]
-    pub fn send(&self, command: TaskCommand) -> bool {
-        let is_sent = self.commands.try_send(command).is_ok();
+    pub fn send(&self, action: TaskAction) -> bool {
+        let is_sent = self.actions.try_send(action).is_ok();
         self.waker.wake();
         is_sent
     }
@@ -98,8 +99,8 @@ pub fn build(
     for vertex in &plan.vertices {
         for (&subtask, (waker, tasks)) in slots.range_mut(..SubtaskIndex(vertex.parallelism)) {
             let head = builder.head(vertex, Here { subtask, waker })?;
-            let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
-            handles.insert((vertex.id, subtask), TaskHandle { commands, waker: waker.clone() });
+            let (actions, receiver) = mpsc::sync_channel(ACTIONS_MAX);
+            handles.insert((vertex.id, subtask), TaskHandle { actions, waker: waker.clone() });
             tasks.push(Task::new(vertex.id, subtask, head, receiver, Arc::clone(listener)));
         }
     }

@@ -9,7 +9,8 @@ use flott_core::{
     CheckpointId, Error, MonotonicTime, ProcessingTime, Result, SubtaskIndex, VertexId,
     element::Barrier,
     operator::{StepTime, TaskEvent},
-    source::{SourceStatus, Split},
+    source::SourceStatus,
+    task::TaskAction,
 };
 
 use crate::{
@@ -33,25 +34,6 @@ pub enum Progress {
     Made,
     /// No: nothing to read, or no room for output.
     None,
-}
-
-/// What the TaskManager tells a task.
-#[derive(Debug)]
-pub enum TaskCommand {
-    /// Read these splits too.
-    AddSplits(Vec<Split>),
-    /// There will be no more splits.
-    NoMoreSplits,
-    /// Start this checkpoint. Only sources get it; the others wait for barriers. When nothing follows it in this attempt,
-    /// they read no further: what they read would only be thrown away.
-    TriggerCheckpoint {
-        /// The new checkpoint.
-        checkpoint: CheckpointId,
-        /// Nothing follows it.
-        is_last: bool,
-    },
-    /// This checkpoint is complete.
-    CheckpointComplete(CheckpointId),
 }
 
 /// What a task tells the TaskManager.
@@ -95,7 +77,7 @@ pub struct Task {
     subtask: SubtaskIndex,
     head: TaskHead,
     phase: Phase,
-    commands: mpsc::Receiver<TaskCommand>,
+    actions: mpsc::Receiver<TaskAction>,
     listener: Arc<dyn TaskListener>,
     snapshots: Vec<TaskSnapshot>,
     last_tick: Option<MonotonicTime>,
@@ -110,7 +92,7 @@ impl Task {
         vertex: VertexId,
         subtask: SubtaskIndex,
         head: TaskHead,
-        commands: mpsc::Receiver<TaskCommand>,
+        actions: mpsc::Receiver<TaskAction>,
         listener: Arc<dyn TaskListener>,
     ) -> Self {
         Self {
@@ -118,7 +100,7 @@ impl Task {
             subtask,
             head,
             phase: Phase::Created,
-            commands,
+            actions,
             listener,
             snapshots: Vec::new(),
             last_tick: None,
@@ -157,7 +139,7 @@ impl Task {
             self.phase = Phase::Running;
             self.report(TaskEvidence::Running);
         }
-        let mut progress = self.take_commands()?;
+        let mut progress = self.take_actions()?;
         // The first tick comes before the first record, so that operators know the time.
         if self.last_tick.is_none_or(|last| time.now.since(last) >= TICK_INTERVAL) {
             self.last_tick = Some(time.now);
@@ -181,20 +163,20 @@ impl Task {
         }
     }
 
-    fn take_commands(&mut self) -> Result<Progress> {
+    fn take_actions(&mut self) -> Result<Progress> {
         let mut progress = Progress::None;
-        while let Ok(command) = self.commands.try_recv() {
+        while let Ok(action) = self.actions.try_recv() {
             progress = Progress::Made;
-            match command {
-                TaskCommand::CheckpointComplete(id) => self.event(TaskEvent::CheckpointComplete(id))?,
-                TaskCommand::TriggerCheckpoint { checkpoint, is_last } => {
+            match action {
+                TaskAction::CompleteCheckpoint(id) => self.event(TaskEvent::CheckpointComplete(id))?,
+                TaskAction::TriggerCheckpoint { checkpoint, is_last } => {
                     self.start_checkpoint(checkpoint)?;
                     if is_last && self.phase == Phase::Running {
                         self.phase = Phase::Stopped;
                     }
                 }
-                TaskCommand::AddSplits(splits) => self.source()?.add_splits(splits)?,
-                TaskCommand::NoMoreSplits => self.source()?.no_more_splits(),
+                TaskAction::AddSplits(splits) => self.source()?.add_splits(splits)?,
+                TaskAction::NoMoreSplits => self.source()?.no_more_splits(),
             }
         }
         Ok(progress)
@@ -203,7 +185,7 @@ impl Task {
     fn source(&mut self) -> Result<&mut dyn TaskSource> {
         match &mut self.head {
             TaskHead::Source(source) => Ok(&mut **source),
-            TaskHead::Input(_) => Err(Error::internal("a command for a source reached another task")),
+            TaskHead::Input(_) => Err(Error::internal("an action for a source reached another task")),
         }
     }
 
@@ -290,7 +272,7 @@ impl Task {
 pub(crate) mod tests {
     use std::sync::Mutex;
 
-    use flott_core::{OperatorUid, snapshot::OperatorSnapshot};
+    use flott_core::{OperatorUid, snapshot::OperatorSnapshot, source::Split};
 
     use super::*;
 
@@ -380,7 +362,7 @@ pub(crate) mod tests {
     struct Kit {
         task: Task,
         source: Source,
-        commands: mpsc::SyncSender<TaskCommand>,
+        actions: mpsc::SyncSender<TaskAction>,
         listener: Arc<Listener>,
     }
 
@@ -391,16 +373,16 @@ pub(crate) mod tests {
         }
 
         fn with_head(source: Source, head: TaskHead) -> Self {
-            let (commands, received) = mpsc::sync_channel(8);
+            let (actions, received) = mpsc::sync_channel(8);
             let listener = Arc::new(Listener::default());
             let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
             let task = Task::new(VertexId(0), SubtaskIndex(0), head, received, told);
-            Self { task, source, commands, listener }
+            Self { task, source, actions, listener }
         }
 
         fn trigger(&self, checkpoint: u64, is_last: bool) {
             let checkpoint = CheckpointId(checkpoint);
-            self.commands.send(TaskCommand::TriggerCheckpoint { checkpoint, is_last }).unwrap();
+            self.actions.send(TaskAction::TriggerCheckpoint { checkpoint, is_last }).unwrap();
         }
 
         /// What a step does, each thing once.
@@ -429,7 +411,7 @@ pub(crate) mod tests {
         // It failed: the next one has nothing new.
         kit.trigger(3, true);
         assert_eq!(kit.step(), ["barrier 3"]);
-        kit.commands.send(TaskCommand::CheckpointComplete(CheckpointId(3))).unwrap();
+        kit.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(3))).unwrap();
         assert_eq!(kit.step(), ["complete 3"]);
         assert_eq!(*kit.listener.0.lock().unwrap(), [1, 2, 3].map(CheckpointId));
     }
@@ -449,7 +431,7 @@ pub(crate) mod tests {
         assert_eq!(kit.step_at(0), ["event", "flush"]);
         assert_eq!(kit.step_at(0), [""; 0]);
         assert_eq!(kit.step_at(1), ["event", "flush"]);
-        kit.commands.send(TaskCommand::CheckpointComplete(CheckpointId(1))).unwrap();
+        kit.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(1))).unwrap();
         assert_eq!(kit.step_at(1), ["event"]);
         assert_eq!(kit.step_at(1), ["flush"]);
     }

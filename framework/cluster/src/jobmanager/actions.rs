@@ -13,8 +13,8 @@ use flott_control::{
     splits::EnumeratorSnapshot,
 };
 use flott_core::{
-    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId, source::Split,
-    task::TaskId,
+    AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId, VertexId,
+    task::{TaskAction, TaskId},
 };
 use flott_state::storage::{CheckpointDirectory, Manifest};
 use tokio::time::sleep;
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     ack::TaskAck,
-    rpc::message::{Deploy, TaskOrder, ToTaskManager},
+    rpc::message::{Deploy, ToTaskManager},
     store::StoreError,
 };
 
@@ -67,12 +67,7 @@ impl Driver {
             }
             Action::Disconnect { task_manager, .. } => self.disconnect(task_manager),
             Action::DiscoverSplits { vertex } => self.discover(vertex),
-            Action::AssignSplits { attempt, vertex, subtask, splits } => {
-                self.assign(attempt, vertex, subtask, splits);
-            }
-            Action::NoMoreSplits { attempt, vertex, subtask } => {
-                self.order(attempt, vertex, subtask, TaskOrder::NoMoreSplits);
-            }
+            Action::TellTask { attempt, task, action } => self.tell_task(attempt, task, action),
             Action::TriggerCheckpoint { attempt, checkpoint, kind } => {
                 self.report.on_triggered(checkpoint, self.now());
                 let trigger = |attempt| ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind };
@@ -224,15 +219,12 @@ impl Driver {
         self.background.spawn(search.run(program, store, events));
     }
 
-    fn assign(&mut self, attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, splits: Vec<Split>) {
-        tracing::debug!(vertex = vertex.0, subtask = subtask.0, splits = splits.len(), "assigning splits");
-        self.order(attempt, vertex, subtask, TaskOrder::AddSplits(splits));
-    }
-
-    fn order(&mut self, attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, order: TaskOrder) {
-        if let Some(&id) = self.locations.get(&subtask).filter(|_| self.attempt == Some(attempt)) {
-            let task = TaskId::new(vertex, subtask);
-            self.send(id, ToTaskManager::ToTask { attempt, task, order });
+    fn tell_task(&mut self, attempt: AttemptId, task: TaskId, action: TaskAction) {
+        if let TaskAction::AddSplits(splits) = &action {
+            tracing::debug!(%task, splits = splits.len(), "assigning splits");
+        }
+        if let Some(&id) = self.locations.get(&task.subtask).filter(|_| self.attempt == Some(attempt)) {
+            self.send(id, ToTaskManager::ToTask { attempt, task, action });
         }
     }
 

@@ -4,8 +4,7 @@ use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid,
     operator::Counters,
-    source::Split,
-    task::{Failure, TaskId},
+    task::{Failure, TaskAction, TaskId},
 };
 use flott_state::storage::Manifest;
 use serde::{Deserialize, Serialize};
@@ -124,7 +123,7 @@ pub(crate) enum ToTaskManager {
     ToTask {
         attempt: AttemptId,
         task: TaskId,
-        order: TaskOrder,
+        action: TaskAction,
     },
     TriggerCheckpoint {
         attempt: AttemptId,
@@ -148,13 +147,6 @@ pub(crate) enum ToTaskManager {
     Leave {
         reason: String,
     },
-}
-
-/// What one task is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum TaskOrder {
-    AddSplits(Vec<Split>),
-    NoMoreSplits,
 }
 
 /// An attempt's part in one TaskManager.

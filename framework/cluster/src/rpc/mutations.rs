@@ -6,7 +6,7 @@ use flott_core::{
     SubtaskIndex, VertexId,
     operator::Counters,
     source::Split,
-    task::{Failure, TaskId},
+    task::{Failure, TaskAction, TaskId},
     testkit::{Random, depth},
 };
 use flott_state::storage::Manifest;
@@ -14,10 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     frame::{self, HELLO_BYTES_MAX},
-    message::{
-        Deploy, Envelope, Hello, OperatorCounters, Reception, TaskNews, TaskOrder, ToJobManager,
-        ToTaskManager,
-    },
+    message::{Deploy, Envelope, Hello, OperatorCounters, Reception, TaskNews, ToJobManager, ToTaskManager},
 };
 use crate::ack::{ListAck, OperatorAck, TaskAck};
 
@@ -72,7 +69,7 @@ fn to_taskmanager() -> Vec<ToTaskManager> {
         ToTaskManager::ToTask {
             attempt: ATTEMPT,
             task: task(),
-            order: TaskOrder::AddSplits(vec![split.clone(), split]),
+            action: TaskAction::AddSplits(vec![split.clone(), split]),
         },
         ToTaskManager::TriggerCheckpoint {
             attempt: ATTEMPT,

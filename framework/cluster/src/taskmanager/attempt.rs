@@ -7,14 +7,15 @@ use std::{
 use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
-    operator::Counters, sink::DeliveryGuarantee, task::TaskId,
+    operator::Counters,
+    sink::DeliveryGuarantee,
+    task::{TaskAction, TaskId},
 };
 use flott_plan::{ExecutionPlan, OperatorRole};
 use flott_runtime::{
     deployment::{SubtaskMetrics, TaskHandle},
     exchange::ExchangeSession,
     slot::SlotThread,
-    task::TaskCommand,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -39,9 +40,9 @@ pub(super) struct Attempt {
 }
 
 enum Stage {
-    /// Orders wait until the tasks are there.
+    /// Actions wait until the tasks are there.
     Preparing {
-        orders: Vec<(TaskId, TaskCommand)>,
+        actions: Vec<(TaskId, TaskAction)>,
     },
     Running(Running),
     Gone,
@@ -65,7 +66,7 @@ impl Attempt {
     pub(super) fn new(id: AttemptId) -> Self {
         Self {
             id,
-            stage: Stage::Preparing { orders: Vec::new() },
+            stage: Stage::Preparing { actions: Vec::new() },
             slots: Vec::new(),
             slots_left: 0,
             snapshots_left: 0,
@@ -91,9 +92,9 @@ impl Attempt {
             .collect();
         let running = Running { handles, metrics: tasks.metrics, _exchange: exchange };
         let before = std::mem::replace(&mut self.stage, Stage::Running(running));
-        if let Stage::Preparing { orders } = before {
-            for (task, command) in orders {
-                self.order(task, command);
+        if let Stage::Preparing { actions } = before {
+            for (task, action) in actions {
+                self.tell(task, action);
             }
         }
         for (index, (waker, tasks)) in tasks.slots {
@@ -112,14 +113,14 @@ impl Attempt {
         self.stage = Stage::Gone;
     }
 
-    /// Tells a task. An order that comes before the tasks waits.
-    pub(super) fn order(&mut self, task: TaskId, command: TaskCommand) {
+    /// Passes an action on to its task. An action that comes before the tasks waits.
+    pub(super) fn tell(&mut self, task: TaskId, action: TaskAction) {
         match &mut self.stage {
-            Stage::Preparing { orders } => orders.push((task, command)),
+            Stage::Preparing { actions } => actions.push((task, action)),
             Stage::Running(running) => {
-                let is_sent = running.handles.get(&task).is_some_and(|handle| handle.send(command));
+                let is_sent = running.handles.get(&task).is_some_and(|handle| handle.send(action));
                 if !is_sent {
-                    tracing::debug!(attempt = self.id.0, %task, "a task does not take commands any more");
+                    tracing::debug!(attempt = self.id.0, %task, "a task takes no actions any more");
                 }
             }
             Stage::Gone => {}
@@ -130,7 +131,7 @@ impl Attempt {
     pub(super) fn trigger(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId, kind: CheckpointKind) {
         let sources = self.tasks(|task| plan.source_of(plan.vertex(task.vertex)).is_some());
         for task in sources {
-            self.order(task, TaskCommand::TriggerCheckpoint { checkpoint, is_last: kind.ends_attempt() });
+            self.tell(task, TaskAction::TriggerCheckpoint { checkpoint, is_last: kind.ends_attempt() });
         }
     }
 
@@ -144,7 +145,7 @@ impl Attempt {
                 self.commits.retain(|commit| commit.task != task);
                 self.commits.push(Commit { task, checkpoint, sinks });
             }
-            self.order(task, TaskCommand::CheckpointComplete(checkpoint));
+            self.tell(task, TaskAction::CompleteCheckpoint(checkpoint));
         }
     }
 

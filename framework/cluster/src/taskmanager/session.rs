@@ -4,11 +4,7 @@ use flott_core::{
     AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result,
     task::{Failure, TaskId},
 };
-use flott_runtime::{
-    exchange::ExchangeListener,
-    program::TaskSnapshot,
-    task::{TaskCommand, TaskEvidence},
-};
+use flott_runtime::{exchange::ExchangeListener, program::TaskSnapshot, task::TaskEvidence};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -28,7 +24,7 @@ use crate::{
     launch::StopSignal,
     rpc::{
         connection::{Outbox, Reader, receive},
-        message::{Deploy, TaskNews, TaskOrder, ToJobManager, ToTaskManager},
+        message::{Deploy, TaskNews, ToJobManager, ToTaskManager},
     },
     termination::StopRequests,
 };
@@ -155,8 +151,8 @@ impl Session {
             ToTaskManager::Heartbeat => {}
             ToTaskManager::Deploy(deploy) => self.deploy(*deploy),
             ToTaskManager::Cancel { attempt } => self.cancel(attempt),
-            ToTaskManager::ToTask { attempt, task, order } => {
-                self.with(attempt, |attempt| attempt.order(task, command(order)));
+            ToTaskManager::ToTask { attempt, task, action } => {
+                self.with(attempt, |attempt| attempt.tell(task, action));
             }
             ToTaskManager::TriggerCheckpoint { attempt, checkpoint, kind } => {
                 self.with(attempt, |attempt| attempt.trigger(&job.plan, checkpoint, kind));
@@ -370,13 +366,6 @@ impl Session {
             self.outbox = None;
             self.leave(SessionEnd::JobManagerGone(error.to_string()));
         }
-    }
-}
-
-fn command(order: TaskOrder) -> TaskCommand {
-    match order {
-        TaskOrder::NoMoreSplits => TaskCommand::NoMoreSplits,
-        TaskOrder::AddSplits(splits) => TaskCommand::AddSplits(splits),
     }
 }
 

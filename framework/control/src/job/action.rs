@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
 use flott_core::{
-    AttemptId, CheckpointId, Generation, MonotonicTime, SubtaskIndex, TaskManagerId, VertexId,
-    source::Split,
-    task::{Failure, TaskId},
+    AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId, VertexId,
+    task::{Failure, TaskAction, TaskId},
 };
 
 use super::JobStatus;
@@ -42,10 +41,8 @@ pub enum Action<S> {
     /// Begin to look for splits and go on until `DiscoveryEnded` or `DiscoveryFailed`. All are to be found, those that a
     /// checkpoint holds as well.
     DiscoverSplits { vertex: VertexId },
-    /// Give these splits to a source's reader.
-    AssignSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex, splits: Vec<Split> },
-    /// Tell a source's reader that no further split will come.
-    NoMoreSplits { attempt: AttemptId, vertex: VertexId, subtask: SubtaskIndex },
+    /// Pass this on to one task of the attempt, if it still runs.
+    TellTask { attempt: AttemptId, task: TaskId, action: TaskAction },
 
     /// Have the sources of the attempt inject barriers, and stop reading if `kind` ends the attempt.
     TriggerCheckpoint { attempt: AttemptId, checkpoint: CheckpointId, kind: CheckpointKind },

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use flott_core::{MonotonicTime, VertexId, source::Split, task::Failure};
+use flott_core::{
+    MonotonicTime, SubtaskIndex, VertexId,
+    source::Split,
+    task::{Failure, TaskAction, TaskId},
+};
 
 use super::{Action, JobMaster, master::State};
-use crate::splits::{RestoredSource, SplitAction, SplitAssignment};
+use crate::splits::{RestoredSource, SplitAssignment};
 
 impl<S> JobMaster<S> {
     /// All sources go back to the restored checkpoint; discovery goes on, or begins where it is not under way.
@@ -76,7 +80,7 @@ impl<S> JobMaster<S> {
         &mut self,
         vertex: VertexId,
         out: &mut Vec<Action<S>>,
-        run: impl FnOnce(&mut SplitAssignment, &mut Vec<SplitAction>),
+        run: impl FnOnce(&mut SplitAssignment, &mut Vec<(SubtaskIndex, TaskAction)>),
     ) {
         let attempt = self.attempt();
         let mut actions = Vec::new();
@@ -86,11 +90,9 @@ impl<S> JobMaster<S> {
         let Some(attempt) = attempt else {
             return;
         };
-        out.extend(actions.into_iter().map(|action| match action {
-            SplitAction::Assign { subtask, splits } => {
-                Action::AssignSplits { attempt, vertex, subtask, splits }
-            }
-            SplitAction::NoMoreSplits { subtask } => Action::NoMoreSplits { attempt, vertex, subtask },
+        out.extend(actions.into_iter().map(|(subtask, action)| {
+            let task = TaskId::new(vertex, subtask);
+            Action::TellTask { attempt, task, action }
         }));
     }
 }

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use flott_core::{SubtaskIndex, source::Split};
+use flott_core::{SubtaskIndex, source::Split, task::TaskAction};
 
-use super::{EnumeratorSnapshot, RestoredSource, SplitAction};
+use super::{EnumeratorSnapshot, RestoredSource};
 
-/// The enumerator of one source.
+/// The enumerator of one source. It asks for actions of the tasks that read the source, by subtask.
 ///
 /// Splits go in order to the reader that has the fewest, the first one of equals, so the same facts always give the
 /// same, balanced assignment. All splits that this JobManager discovers are remembered as they were found, also those that
@@ -48,7 +48,7 @@ impl SplitAssignment {
     }
 
     /// An attempt with so many readers starts.
-    pub fn on_attempt(&mut self, parallelism: u32, out: &mut Vec<SplitAction>) {
+    pub fn on_attempt(&mut self, parallelism: u32, out: &mut Vec<(SubtaskIndex, TaskAction)>) {
         self.readers = vec![0; parallelism as usize];
         self.has_assigned = false;
         self.assign_waiting(out);
@@ -63,7 +63,7 @@ impl SplitAssignment {
     }
 
     /// Splits were found. Known ones are not assigned again.
-    pub fn on_discovered(&mut self, splits: Vec<Split>, out: &mut Vec<SplitAction>) {
+    pub fn on_discovered(&mut self, splits: Vec<Split>, out: &mut Vec<(SubtaskIndex, TaskAction)>) {
         for split in splits {
             if self.discovered_ids.insert(split.id.clone()) {
                 self.discovered.push(split.clone());
@@ -76,7 +76,7 @@ impl SplitAssignment {
     }
 
     /// There will be no further split: the source is bounded.
-    pub fn on_discovery_ended(&mut self, out: &mut Vec<SplitAction>) {
+    pub fn on_discovery_ended(&mut self, out: &mut Vec<(SubtaskIndex, TaskAction)>) {
         self.has_discovered_all = true;
         if !std::mem::replace(&mut self.is_complete, true) {
             self.tell_no_more(out);
@@ -96,7 +96,7 @@ impl SplitAssignment {
         EnumeratorSnapshot { known: self.known.clone(), is_complete: self.is_complete }
     }
 
-    fn assign_waiting(&mut self, out: &mut Vec<SplitAction>) {
+    fn assign_waiting(&mut self, out: &mut Vec<(SubtaskIndex, TaskAction)>) {
         if self.readers.is_empty() || self.known.is_empty() {
             return;
         }
@@ -112,13 +112,13 @@ impl SplitAssignment {
         }
         for (subtask, splits) in (0..).map(SubtaskIndex).zip(shares) {
             if is_first || !splits.is_empty() {
-                out.push(SplitAction::Assign { subtask, splits });
+                out.push((subtask, TaskAction::AddSplits(splits)));
             }
         }
     }
 
-    fn tell_no_more(&self, out: &mut Vec<SplitAction>) {
+    fn tell_no_more(&self, out: &mut Vec<(SubtaskIndex, TaskAction)>) {
         let subtasks = (0..).map(SubtaskIndex).zip(&self.readers);
-        out.extend(subtasks.map(|(subtask, _)| SplitAction::NoMoreSplits { subtask }));
+        out.extend(subtasks.map(|(subtask, _)| (subtask, TaskAction::NoMoreSplits)));
     }
 }

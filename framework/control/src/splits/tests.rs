@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use flott_core::{SubtaskIndex, source::Split};
+use flott_core::{SubtaskIndex, source::Split, task::TaskAction};
 
 use super::*;
 use crate::testing::Xorshift;
@@ -17,15 +17,19 @@ fn splits(ids: &[&str]) -> Vec<Split> {
     ids.iter().map(|id| split(id)).collect()
 }
 
-fn assign(subtask: u32, ids: &[&str]) -> SplitAction {
-    SplitAction::Assign { subtask: SubtaskIndex(subtask), splits: splits(ids) }
+fn assign(subtask: u32, ids: &[&str]) -> (SubtaskIndex, TaskAction) {
+    add(subtask, splits(ids))
 }
 
-fn no_more(subtask: u32) -> SplitAction {
-    SplitAction::NoMoreSplits { subtask: SubtaskIndex(subtask) }
+fn add(subtask: u32, splits: Vec<Split>) -> (SubtaskIndex, TaskAction) {
+    (SubtaskIndex(subtask), TaskAction::AddSplits(splits))
 }
 
-fn acts(run: impl FnOnce(&mut Vec<SplitAction>)) -> Vec<SplitAction> {
+fn no_more(subtask: u32) -> (SubtaskIndex, TaskAction) {
+    (SubtaskIndex(subtask), TaskAction::NoMoreSplits)
+}
+
+fn acts(run: impl FnOnce(&mut Vec<(SubtaskIndex, TaskAction)>)) -> Vec<(SubtaskIndex, TaskAction)> {
     let mut out = Vec::new();
     run(&mut out);
     out
@@ -90,8 +94,8 @@ fn a_checkpoint_is_redistributed_whatever_its_parallelism() {
     let mut source = SplitAssignment::new();
     source.on_restored(restored(&["a", "b", "done"], &["b", "a"], true));
     let expected = [
-        SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a")] },
-        SplitAction::Assign { subtask: SubtaskIndex(1), splits: vec![progressed("b")] },
+        add(0, vec![progressed("a")]),
+        add(1, vec![progressed("b")]),
         assign(2, &[]),
         no_more(0),
         no_more(1),
@@ -108,8 +112,7 @@ fn splits_younger_than_the_checkpoint_start_afresh() {
     acts(|out| source.on_discovered(splits(&["a", "new"]), out));
     source.on_attempt_over();
     source.on_restored(restored(&["a"], &["a"], false));
-    let expected =
-        [SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a"), split("new")] }];
+    let expected = [add(0, vec![progressed("a"), split("new")])];
     assert_eq!(acts(|out| source.on_attempt(1, out)), expected);
 }
 
@@ -121,8 +124,7 @@ fn what_only_a_checkpoint_knew_that_is_given_up_starts_afresh() {
     assert_eq!(acts(|out| source.on_discovered(splits(&["a", "new"]), out)), []);
     source.on_attempt_over();
     source.on_restored(restored(&["a"], &["a"], false));
-    let expected =
-        [SplitAction::Assign { subtask: SubtaskIndex(0), splits: vec![progressed("a"), split("new")] }];
+    let expected = [add(0, vec![progressed("a"), split("new")])];
     assert_eq!(acts(|out| source.on_attempt(1, out)), expected);
 }
 
@@ -183,11 +185,11 @@ fn every_split_in_progress_is_assigned_exactly_once_and_evenly() {
     }
 }
 
-fn check_balance(readers: usize, found: &BTreeSet<String>, out: &[SplitAction], seed: u64) {
+fn check_balance(readers: usize, found: &BTreeSet<String>, out: &[(SubtaskIndex, TaskAction)], seed: u64) {
     let mut loads = vec![0; readers];
     let mut assigned = Vec::new();
-    for action in out {
-        if let SplitAction::Assign { subtask, splits } = action {
+    for (subtask, action) in out {
+        if let TaskAction::AddSplits(splits) = action {
             loads[subtask.0 as usize] += splits.len();
             assigned.extend(splits.iter().map(|split| split.id.clone()));
         }

@@ -1,4 +1,7 @@
-use flott_core::{CheckpointId, ErrorKind, Generation, SubtaskIndex, task::Failure};
+use flott_core::{
+    CheckpointId, ErrorKind, Generation,
+    task::{Failure, TaskAction},
+};
 
 use super::kit::*;
 use crate::{
@@ -55,18 +58,13 @@ fn restored_splits_are_assigned_with_the_deployment() {
     job.raised(1);
     let mut checkpoint = restored(3, false);
     checkpoint.sources.insert(SOURCE, source(&["a", "b", "read"], &["b", "a"]));
-    let assign = |subtask, id| {
-        let (subtask, splits) = (SubtaskIndex(subtask), vec![split(id)]);
-        Action::AssignSplits { attempt: ONE, vertex: SOURCE, subtask, splits }
-    };
+    let tell = |subtask, action| Action::TellTask { attempt: ONE, task: task(SOURCE.0, subtask), action };
+    let assign = |subtask, id| tell(subtask, TaskAction::AddSplits(vec![split(id)]));
     let expected = [discover(), deploy(ONE, 1, Some(3), &[A, B]), assign(0, "a"), assign(1, "b")];
     assert_eq!(job.fact(settled(Some(checkpoint))), expected);
     let found = Fact::SplitsDiscovered { vertex: SOURCE, splits: vec![split("read"), split("c")] };
     assert_eq!(job.fact(found), [assign(0, "c")]);
-    let no_more = |subtask| {
-        let subtask = SubtaskIndex(subtask);
-        Action::NoMoreSplits { attempt: ONE, vertex: SOURCE, subtask }
-    };
+    let no_more = |subtask| tell(subtask, TaskAction::NoMoreSplits);
     assert_eq!(job.fact(Fact::DiscoveryEnded { vertex: SOURCE }), [no_more(0), no_more(1)]);
 }
 
