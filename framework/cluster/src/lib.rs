@@ -6,7 +6,6 @@
 //! A local run is both in one process, over a pipe.
 #![forbid(unsafe_code)]
 
-mod ack;
 mod candidate;
 mod jobmanager;
 mod launch;

@@ -16,7 +16,7 @@ use flott_core::{
     AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId, VertexId,
     task::{TaskAction, TaskId},
 };
-use flott_state::storage::{CheckpointDirectory, Manifest};
+use flott_state::storage::{CheckpointDirectory, Manifest, WrittenSnapshot};
 use tokio::time::sleep;
 
 use super::{
@@ -29,7 +29,6 @@ use super::{
     waits::Wait,
 };
 use crate::{
-    ack::TaskAck,
     rpc::message::{Deploy, ToTaskManager},
     store::StoreError,
 };
@@ -38,7 +37,7 @@ use crate::{
 const WITHDRAWAL_DELAY: Duration = Duration::from_millis(500);
 
 impl Driver {
-    pub(super) fn carry_out(&mut self, actions: Vec<Action<TaskAck>>) {
+    pub(super) fn carry_out(&mut self, actions: Vec<Action<WrittenSnapshot>>) {
         let is_restart = actions.iter().any(|action| matches!(action, Action::ReportRestart { .. }));
         for action in actions {
             match action {
@@ -54,7 +53,7 @@ impl Driver {
         }
     }
 
-    fn carry_out_one(&mut self, action: Action<TaskAck>) {
+    fn carry_out_one(&mut self, action: Action<WrittenSnapshot>) {
         match action {
             Action::RaiseGeneration { above } => self.raise_generation(above.next()),
             Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation),
@@ -241,7 +240,7 @@ impl Driver {
         checkpoint: CheckpointId,
         kind: CheckpointKind,
         sources: BTreeMap<VertexId, EnumeratorSnapshot>,
-        parts: Vec<Part<TaskAck>>,
+        parts: Vec<Part<WrittenSnapshot>>,
     ) -> Manifest {
         let mut manifest = Manifest::new(checkpoint, self.epoch, attempt, self.plan.graph.max_parallelism);
         manifest.is_final = kind.is_final();

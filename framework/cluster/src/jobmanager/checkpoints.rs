@@ -12,31 +12,32 @@ use flott_core::{
     source::{SPLITS_STATE, Split},
 };
 use flott_plan::ExecutionPlan;
-use flott_state::storage::{EnumeratorManifest, ListManifest, Manifest, OperatorManifest};
+use flott_state::storage::{
+    EnumeratorManifest, ListManifest, Manifest, OperatorManifest, WrittenList, WrittenSnapshot,
+};
 
 use super::report::Totals;
-use crate::ack::{ListAck, TaskAck};
 
 /// The manifest of a checkpoint that every task has acknowledged.
 pub(super) fn manifest(
     plan: &ExecutionPlan,
     mut manifest: Manifest,
     sources: BTreeMap<VertexId, EnumeratorSnapshot>,
-    parts: Vec<Part<TaskAck>>,
+    parts: Vec<Part<WrittenSnapshot>>,
 ) -> Manifest {
     let mut operators: BTreeMap<OperatorUid, OperatorManifest> = BTreeMap::new();
     for Part { task, snapshot } in parts {
         let parallelism = plan.vertex(task.vertex).parallelism;
-        for ack in snapshot.operators {
-            let operator = operators.entry(ack.uid.clone()).or_insert_with(|| OperatorManifest {
-                uid: ack.uid,
+        for written in snapshot.operators {
+            let operator = operators.entry(written.uid.clone()).or_insert_with(|| OperatorManifest {
+                uid: written.uid,
                 parallelism,
                 files: Vec::new(),
                 lists: Vec::new(),
             });
-            operator.files.extend(ack.file);
-            let lists = ack.lists.into_iter();
-            operator.lists.extend(lists.map(|ListAck { name, items }| ListManifest {
+            operator.files.extend(written.file);
+            let lists = written.lists.into_iter();
+            operator.lists.extend(lists.map(|WrittenList { name, items }| ListManifest {
                 name,
                 subtask: task.subtask,
                 items,
@@ -54,7 +55,7 @@ pub(super) fn manifest(
 }
 
 /// The counts of all tasks in this attempt, up to their barriers.
-pub(super) fn counters(parts: &[Part<TaskAck>]) -> Totals {
+pub(super) fn counters(parts: &[Part<WrittenSnapshot>]) -> Totals {
     let mut totals = Totals::new();
     for operator in parts.iter().flat_map(|part| &part.snapshot.operators) {
         *totals.entry(operator.uid.clone()).or_default() += operator.counters;

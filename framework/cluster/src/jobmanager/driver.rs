@@ -11,7 +11,7 @@ use flott_core::{
 };
 use flott_plan::ExecutionPlan;
 use flott_runtime::program::JobProgram;
-use flott_state::storage::Manifest;
+use flott_state::storage::{Manifest, WrittenSnapshot};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinHandle, JoinSet},
@@ -27,7 +27,6 @@ use super::{
     waits::Waits,
 };
 use crate::{
-    ack::TaskAck,
     launch::StopSignal,
     rpc::{
         connection::Outbox,
@@ -79,7 +78,7 @@ pub(super) struct Driver {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) job: JobIdentity,
     pub(super) store: CheckpointStore,
-    pub(super) master: JobMaster<TaskAck>,
+    pub(super) master: JobMaster<WrittenSnapshot>,
     pub(super) report: Report,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) peers: BTreeMap<TaskManagerId, Peer>,
@@ -104,7 +103,7 @@ pub(super) struct Driver {
     /// When the clocks were last read, to find out what the monotonic one has missed.
     pub(super) last_look: ClockReading,
     /// Facts that carrying out an action has brought up.
-    pub(super) facts: VecDeque<Fact<TaskAck>>,
+    pub(super) facts: VecDeque<Fact<WrittenSnapshot>>,
     pub(super) signal: Option<StopSignal>,
     /// How often this process was asked to end.
     pub(super) signals: u32,
@@ -212,7 +211,7 @@ impl Driver {
     }
 
     /// Tells the JobMaster and does what it asks for.
-    pub(super) fn feed(&mut self, fact: Fact<TaskAck>) {
+    pub(super) fn feed(&mut self, fact: Fact<WrittenSnapshot>) {
         self.look_at_clock();
         let mut actions = Vec::new();
         self.master.on_fact(self.clock.now(), fact, &mut actions);

@@ -6,10 +6,8 @@ use flott_core::{
     operator::Counters,
     task::{Failure, TaskAction, TaskId},
 };
-use flott_state::storage::Manifest;
+use flott_state::storage::{Manifest, WrittenSnapshot};
 use serde::{Deserialize, Serialize};
-
-use crate::ack::TaskAck;
 
 /// A message under the JobManager's reign in which it counts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,7 +96,7 @@ pub(crate) enum TaskNews {
     Running,
     Ended,
     Failed { failure: Failure },
-    Acked { checkpoint: CheckpointId, ack: TaskAck },
+    Acked { checkpoint: CheckpointId, ack: WrittenSnapshot },
     Declined { checkpoint: CheckpointId, reason: String },
     Committed { checkpoint: CheckpointId },
 }

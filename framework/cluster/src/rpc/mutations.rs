@@ -9,14 +9,13 @@ use flott_core::{
     task::{Failure, TaskAction, TaskId},
     testkit::{Random, depth},
 };
-use flott_state::storage::Manifest;
+use flott_state::storage::{Manifest, WrittenList, WrittenOperator, WrittenSnapshot};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     frame::{self, HELLO_BYTES_MAX},
     message::{Deploy, Envelope, Hello, OperatorCounters, Reception, TaskNews, ToJobManager, ToTaskManager},
 };
-use crate::ack::{ListAck, OperatorAck, TaskAck};
 
 const ATTEMPT: AttemptId = AttemptId(3);
 const CHECKPOINT: CheckpointId = CheckpointId(9);
@@ -34,9 +33,9 @@ fn failure() -> Failure {
 }
 
 fn to_jobmanager() -> Vec<ToJobManager> {
-    let lists = vec![ListAck { name: "splits".into(), items: vec![vec![1, 2, 3], vec![]] }];
-    let ack = TaskAck {
-        operators: vec![OperatorAck { uid: uid(), file: None, lists, counters: Counters::default() }],
+    let lists = vec![WrittenList { name: "splits".into(), items: vec![vec![1, 2, 3], vec![]] }];
+    let ack = WrittenSnapshot {
+        operators: vec![WrittenOperator { uid: uid(), file: None, lists, counters: Counters::default() }],
     };
     let counters = OperatorCounters { uid: uid(), counters: Counters::default(), watermark: i64::MIN };
     let news = [

@@ -9,10 +9,11 @@ use flott_runtime::{
     exchange::ExchangeSession,
     task::{TaskEvidence, TaskListener},
 };
+use flott_state::storage::WrittenSnapshot;
 use tokio::sync::mpsc;
 
 use super::deploying::NotPrepared;
-use crate::{ack::TaskAck, rpc::message::ToTaskManager};
+use crate::rpc::message::ToTaskManager;
 
 /// Events that wait for the session at most.
 pub(super) const EVENTS_MAX: usize = 16_384;
@@ -40,7 +41,7 @@ pub(super) enum Event {
         task: TaskId,
         checkpoint: CheckpointId,
         /// None: the checkpoint was aborted, and nothing of the snapshot is left.
-        result: Option<Result<TaskAck, Failure>>,
+        result: Option<Result<WrittenSnapshot, Failure>>,
     },
     PeerLost {
         attempt: AttemptId,

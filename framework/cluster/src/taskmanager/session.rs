@@ -5,6 +5,7 @@ use flott_core::{
     task::{Failure, TaskId},
 };
 use flott_runtime::{exchange::ExchangeListener, program::TaskSnapshot, task::TaskEvidence};
+use flott_state::storage::WrittenSnapshot;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -20,7 +21,6 @@ use super::{
     snapshots::SnapshotWriters,
 };
 use crate::{
-    ack::TaskAck,
     launch::StopSignal,
     rpc::{
         connection::{Outbox, Reader, receive},
@@ -250,7 +250,7 @@ impl Session {
         attempt: AttemptId,
         task: TaskId,
         checkpoint: CheckpointId,
-        result: Option<Result<TaskAck, Failure>>,
+        result: Option<Result<WrittenSnapshot, Failure>>,
     ) {
         let news = match result {
             None => return,

@@ -8,7 +8,7 @@ use flott_core::{
     task::{Failure, TaskId},
 };
 use flott_runtime::program::TaskSnapshot;
-use flott_state::storage::{CheckpointDirectory, KeyedFile};
+use flott_state::storage::{CheckpointDirectory, KeyedFile, WrittenList, WrittenOperator, WrittenSnapshot};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{Job, evidence::Event};
-use crate::ack::{ListAck, OperatorAck, TaskAck};
 
 /// Keyed states that are encoded at a time: more would take processor time from the slots.
 const ENCODERS_MAX: usize = 2;
@@ -24,7 +23,7 @@ const ENCODERS_MAX: usize = 2;
 /// Snapshots that may wait for external systems at a time.
 const WAITERS_MAX: usize = 64;
 
-/// Turns what tasks froze into files and acknowledgements.
+/// Turns frozen snapshots of tasks into written ones.
 pub(super) struct SnapshotWriters {
     job: Arc<Job>,
     events: mpsc::Sender<Event>,
@@ -80,13 +79,13 @@ impl Writing {
         encoders: Arc<Semaphore>,
         waiters: Arc<Semaphore>,
         operators: Vec<(OperatorUid, OperatorSnapshot)>,
-    ) -> Option<Result<TaskAck>> {
+    ) -> Option<Result<WrittenSnapshot>> {
         let result = self.write(encoders, waiters, operators).await;
         if !self.is_aborted() {
             return Some(result);
         }
         // The JobManager has deleted what was there when it gave the checkpoint up.
-        if result.is_ok_and(|ack| ack.operators.iter().any(|operator| operator.file.is_some())) {
+        if result.is_ok_and(|written| written.operators.iter().any(|operator| operator.file.is_some())) {
             self.delete_files().await;
         }
         None
@@ -98,16 +97,16 @@ impl Writing {
         encoders: Arc<Semaphore>,
         waiters: Arc<Semaphore>,
         operators: Vec<(OperatorUid, OperatorSnapshot)>,
-    ) -> Result<TaskAck> {
+    ) -> Result<WrittenSnapshot> {
         let turn = self.turn(waiters).await;
         let listing = move || turn.and_then(|_permit| run_lists(operators));
-        let (ack, keyed) = join(spawn_blocking(listing).await)?;
+        let (written, keyed) = join(spawn_blocking(listing).await)?;
         if keyed.iter().all(|states| states.is_empty()) {
-            return Ok(ack);
+            return Ok(written);
         }
         let turn = self.turn(encoders).await;
         let writing = self.clone();
-        join(spawn_blocking(move || turn.and_then(|_permit| writing.write_file(ack, keyed))).await)
+        join(spawn_blocking(move || turn.and_then(|_permit| writing.write_file(written, keyed))).await)
     }
 
     /// Waits until it is this snapshot's turn, or nobody wants it any more.
@@ -135,14 +134,14 @@ impl Writing {
     }
 
     /// Writes the task's snapshot file.
-    fn write_file(&self, mut ack: TaskAck, keyed: Vec<KeyedStates>) -> Result<TaskAck> {
+    fn write_file(&self, mut snapshot: WrittenSnapshot, keyed: Vec<KeyedStates>) -> Result<WrittenSnapshot> {
         let TaskId { vertex, subtask } = self.task;
         let path = self.directory().snapshot_file(vertex, subtask);
         let plan = &self.job.plan;
         let key_groups = plan.graph.max_parallelism.key_groups(subtask, plan.vertex(vertex).parallelism);
         let mut file = self.job.storage.create_snapshot(&path, Handle::current())?;
         let mut holders = Vec::new();
-        for (operator, states) in ack.operators.iter_mut().zip(keyed) {
+        for (operator, states) in snapshot.operators.iter_mut().zip(keyed) {
             for (name, schema, write) in states {
                 let write = until_aborted(write, self.aborted.clone());
                 // Records are encoded by what may be the user's own code.
@@ -155,10 +154,10 @@ impl Writing {
             }
         }
         let bytes = file.finish()?;
-        for operator in ack.operators.iter_mut().filter(|operator| holders.contains(&operator.uid)) {
+        for operator in snapshot.operators.iter_mut().filter(|operator| holders.contains(&operator.uid)) {
             operator.file = Some(KeyedFile { path: path.clone(), bytes, key_groups });
         }
-        Ok(ack)
+        Ok(snapshot)
     }
 }
 
@@ -188,8 +187,8 @@ fn join<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
 }
 
 /// Runs the closures of list states, which may block, and sets the keyed states aside.
-fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(TaskAck, Vec<KeyedStates>)> {
-    let (mut ack, mut keyed) = (TaskAck::default(), Vec::new());
+fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(WrittenSnapshot, Vec<KeyedStates>)> {
+    let (mut written, mut keyed) = (WrittenSnapshot::default(), Vec::new());
     for (uid, snapshot) in operators {
         let counters = snapshot.counters;
         let (mut lists, mut states) = (Vec::new(), KeyedStates::new());
@@ -198,14 +197,14 @@ fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(TaskAck
                 StateContent::Keyed(write) => states.push((state.name, state.schema, write)),
                 StateContent::List(produce) => {
                     let items = produce().map_err(|error| error.context(format!("operator {uid}")))?;
-                    lists.push(ListAck { name: state.name, items });
+                    lists.push(WrittenList { name: state.name, items });
                 }
             }
         }
-        ack.operators.push(OperatorAck { uid, file: None, lists, counters });
+        written.operators.push(WrittenOperator { uid, file: None, lists, counters });
         keyed.push(states);
     }
-    Ok((ack, keyed))
+    Ok((written, keyed))
 }
 
 #[cfg(test)]

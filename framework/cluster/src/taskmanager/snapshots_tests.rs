@@ -34,7 +34,7 @@ impl Kit {
         self.writers.write(AttemptId(1), task, snapshot, self.aborted.subscribe());
     }
 
-    async fn result(&mut self) -> Option<Result<TaskAck, Failure>> {
+    async fn result(&mut self) -> Option<Result<WrittenSnapshot, Failure>> {
         match self.events.recv().await.unwrap() {
             Event::SnapshotWritten { result, .. } => result,
             _ => panic!("snapshots are all that is written"),
@@ -54,8 +54,8 @@ fn keyed(write: impl FnOnce(&mut dyn KeyedSnapshotSink) -> Result<()> + Send + '
 async fn a_snapshot_that_is_wanted_is_kept() {
     let mut kit = Kit::new().await;
     kit.write(keyed(|sink| sink.key_group(KeyGroup(3), 1, b"seven")));
-    let ack = kit.result().await.unwrap().unwrap();
-    assert!(ack.operators[0].file.is_some() && kit.has_files());
+    let written = kit.result().await.unwrap().unwrap();
+    assert!(written.operators[0].file.is_some() && kit.has_files());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod json;
 mod leader;
 mod manifest;
 mod record;
+mod written;
 
 #[cfg(test)]
 mod golden_tests;
@@ -29,6 +30,7 @@ pub use journal::{AppendError, Journal, Observed};
 pub use leader::{Leader, Reign};
 pub use manifest::{EnumeratorManifest, KeyedFile, ListManifest, Manifest, OperatorManifest};
 pub use record::{CheckpointEntry, JobRecord, TerminalRecord};
+pub use written::{WrittenList, WrittenOperator, WrittenSnapshot};
 
 /// Where a job's checkpoints are.
 #[derive(Clone, Debug)]

@@ -1,29 +1,35 @@
-//! What a task acknowledges a checkpoint with.
+//! The snapshot of one task as it has been written: its part of a manifest.
 
 use flott_core::{OperatorUid, operator::Counters};
-use flott_state::storage::KeyedFile;
 use serde::{Deserialize, Serialize};
+
+use super::KeyedFile;
 
 /// One task's part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TaskAck {
-    pub(crate) operators: Vec<OperatorAck>,
+pub struct WrittenSnapshot {
+    /// In chain order.
+    pub operators: Vec<WrittenOperator>,
 }
 
 /// One operator's part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OperatorAck {
-    pub(crate) uid: OperatorUid,
+pub struct WrittenOperator {
+    /// The operator.
+    pub uid: OperatorUid,
     /// The task's snapshot file, if it has keyed state of this operator.
-    pub(crate) file: Option<KeyedFile>,
-    pub(crate) lists: Vec<ListAck>,
+    pub file: Option<KeyedFile>,
+    /// Its list states.
+    pub lists: Vec<WrittenList>,
     /// Its counts in this attempt, up to the barrier.
-    pub(crate) counters: Counters,
+    pub counters: Counters,
 }
 
 /// A list state, as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ListAck {
-    pub(crate) name: String,
-    pub(crate) items: Vec<Vec<u8>>,
+pub struct WrittenList {
+    /// The state's name.
+    pub name: String,
+    /// Its items.
+    pub items: Vec<Vec<u8>>,
 }
