@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    id::OperatorUid,
     key_group::KeyGroup,
     operator::Counters,
     record::Schema,
@@ -57,6 +58,12 @@ impl OperatorSnapshot {
     pub fn new(states: Vec<StateSnapshot>) -> Self {
         Self { states, ..Self::default() }
     }
+}
+
+/// The snapshot of all operators of one task, on its way to storage.
+pub struct FrozenSnapshot {
+    /// In chain order.
+    pub operators: Vec<(OperatorUid, OperatorSnapshot)>,
 }
 
 /// One keyed state as found in a checkpoint: the key groups that this subtask owns.

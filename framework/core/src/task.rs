@@ -1,4 +1,5 @@
-//! Words that JobManager, TaskManagers and tasks share: the id of a task, actions for it, and a failure as plain data.
+//! Words that JobManager, TaskManagers and tasks share: the id of a task, facts about it, actions for it, and a failure as
+//! plain data.
 
 use std::fmt;
 
@@ -30,6 +31,57 @@ impl TaskId {
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.vertex, self.subtask)
+    }
+}
+
+/// Something that has happened to one task. The JobManager learns it as the value that the task has reported, but for the
+/// snapshot `S`: it is frozen when it leaves the task, and written when the TaskManager sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskFact<S> {
+    /// The task is restored and runs.
+    Running,
+    /// The task has processed its last record. It stays, for the final checkpoint.
+    Ended,
+    /// The task has taken its part of a checkpoint.
+    Snapshot {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The part.
+        snapshot: S,
+    },
+    /// The task cannot take its part of a checkpoint.
+    Declined {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The reason.
+        reason: String,
+    },
+    /// Every sink of the task that commits has committed everything up to this checkpoint.
+    Committed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The task cannot go on.
+    Failed {
+        /// The reason.
+        failure: Failure,
+    },
+}
+
+impl<S> TaskFact<S> {
+    /// Takes the snapshot out.
+    ///
+    /// # Errors
+    /// The fact, if it is another one.
+    pub fn into_snapshot<T>(self) -> Result<(CheckpointId, S), TaskFact<T>> {
+        Err(match self {
+            Self::Snapshot { checkpoint, snapshot } => return Ok((checkpoint, snapshot)),
+            Self::Running => TaskFact::Running,
+            Self::Ended => TaskFact::Ended,
+            Self::Declined { checkpoint, reason } => TaskFact::Declined { checkpoint, reason },
+            Self::Committed { checkpoint } => TaskFact::Committed { checkpoint },
+            Self::Failed { failure } => TaskFact::Failed { failure },
+        })
     }
 }
 
@@ -94,5 +146,57 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         Self::new(failure.kind, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    const SEVEN: CheckpointId = CheckpointId(7);
+
+    fn facts() -> [TaskFact<u32>; 6] {
+        let position = Some("topic payments, partition 3".into());
+        let failure = Failure { position, ..Failure::new(ErrorKind::User, "division by zero") };
+        [
+            TaskFact::Running,
+            TaskFact::Ended,
+            TaskFact::Snapshot { checkpoint: SEVEN, snapshot: 42 },
+            TaskFact::Declined { checkpoint: SEVEN, reason: "no".into() },
+            TaskFact::Committed { checkpoint: SEVEN },
+            TaskFact::Failed { failure },
+        ]
+    }
+
+    fn check_round_trip<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
+        let bytes = postcard::to_stdvec(value).unwrap();
+        assert_eq!(postcard::from_bytes::<T>(&bytes).unwrap(), *value);
+    }
+
+    #[test]
+    fn facts_and_actions_are_read_as_they_were_written() {
+        facts().iter().for_each(check_round_trip);
+        let split = Split { id: "payments-3".into(), state: vec![0, 255] };
+        let actions = [
+            TaskAction::AddSplits(vec![split]),
+            TaskAction::NoMoreSplits,
+            TaskAction::TriggerCheckpoint { checkpoint: SEVEN, is_last: true },
+            TaskAction::CompleteCheckpoint(SEVEN),
+        ];
+        actions.iter().for_each(check_round_trip);
+    }
+
+    #[test]
+    fn only_the_snapshot_is_taken_out_of_a_fact() {
+        for (fact, before) in facts().into_iter().zip(facts()) {
+            match fact.into_snapshot() {
+                Ok(taken) => assert_eq!(taken, (SEVEN, 42)),
+                Err(other) => assert_eq!(other, before),
+            }
+        }
     }
 }

@@ -7,12 +7,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use flott_core::{
     AttemptId, Clock, Error, Generation, MaxParallelism, OperatorUid, ProcessingTime, Record, Result,
-    SubtaskIndex, SystemClock, VertexId,
+    SystemClock,
     element::Barrier,
     operator::{Downstream, OperatorContext, StepTime, TaskEvent},
     sink::{DeliveryGuarantee, Settler},
-    snapshot::OperatorSnapshot,
+    snapshot::{FrozenSnapshot, OperatorSnapshot},
     source::{SourceStatus, Split, SplitEnumerator},
+    task::{TaskFact, TaskId},
     testkit::Collector,
 };
 use flott_plan::{
@@ -23,7 +24,7 @@ use flott_runtime::{
     exchange::{Edge, PeerIndex},
     output::HashPartitioner,
     program::{ErasedDownstream, JobProgram, OperatorFactory, TaskSource},
-    task::{TaskEvidence, TaskListener},
+    task::TaskListener,
 };
 
 const ROUNDS: usize = 9;
@@ -113,7 +114,7 @@ impl TaskSource for Source {
 struct Silent;
 
 impl TaskListener for Silent {
-    fn report(&self, _vertex: VertexId, _subtask: SubtaskIndex, _evidence: TaskEvidence) {}
+    fn report(&self, _task: TaskId, _fact: TaskFact<FrozenSnapshot>) {}
 }
 
 fn program() -> JobProgram {

@@ -7,10 +7,9 @@ use std::{
 
 use flott_core::{
     AttemptId, CheckpointId, EdgeId, Generation, JobIdentity, OperatorId, OperatorUid, Result, SubtaskIndex,
-    VertexId,
     operator::{OperatorContext, OperatorMetrics},
     snapshot::RestoredOperator,
-    task::TaskAction,
+    task::{TaskAction, TaskId},
 };
 use flott_plan::{ExecutionPlan, Vertex};
 
@@ -75,7 +74,7 @@ pub struct DeployedTasks {
     /// By subtask index: the slot's waker and its tasks.
     pub slots: BTreeMap<SubtaskIndex, (SlotWaker, Vec<Task>)>,
     /// How to talk to the tasks.
-    pub handles: BTreeMap<(VertexId, SubtaskIndex), TaskHandle>,
+    pub handles: BTreeMap<TaskId, TaskHandle>,
     /// What must be connected before the tasks start.
     pub links: BTreeMap<PeerIndex, PeerLink>,
     /// The counters of all operators.
@@ -100,8 +99,9 @@ pub fn build(
         for (&subtask, (waker, tasks)) in slots.range_mut(..SubtaskIndex(vertex.parallelism)) {
             let head = builder.head(vertex, Here { subtask, waker })?;
             let (actions, receiver) = mpsc::sync_channel(ACTIONS_MAX);
-            handles.insert((vertex.id, subtask), TaskHandle { actions, waker: waker.clone() });
-            tasks.push(Task::new(vertex.id, subtask, head, receiver, Arc::clone(listener)));
+            let id = TaskId::new(vertex.id, subtask);
+            handles.insert(id, TaskHandle { actions, waker: waker.clone() });
+            tasks.push(Task::new(id, head, receiver, Arc::clone(listener)));
         }
     }
     Ok(DeployedTasks { slots, handles, links: builder.links, metrics: builder.metrics })

@@ -3,7 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use flott_core::{
-    CheckpointId, EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
+    EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
     element::Barrier,
     operator::{OperatorContext, StepTime, TaskEvent},
     sink::Settler,
@@ -173,12 +173,4 @@ impl JobProgram {
     pub fn edge(&self, id: EdgeId) -> &dyn EdgeFactory {
         &*self.edges[id.0 as usize]
     }
-}
-
-/// A snapshot of all operators of one subtask, on its way to storage.
-pub struct TaskSnapshot {
-    /// The checkpoint it is a part of.
-    pub checkpoint: CheckpointId,
-    /// In chain order.
-    pub operators: Vec<(OperatorUid, OperatorSnapshot)>,
 }

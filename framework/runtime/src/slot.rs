@@ -151,7 +151,7 @@ fn step_all(tasks: &mut [Task], time: StepTime) -> Round {
             Ok(Progress::Made) => round = Round::Progress,
             Ok(Progress::None) => {}
             Err(error) => {
-                task.fail(error);
+                task.fail(&error);
                 return Round::Failed;
             }
         }

@@ -6,16 +6,17 @@ use std::{
 };
 
 use flott_core::{
-    CheckpointId, Error, MonotonicTime, ProcessingTime, Result, SubtaskIndex, VertexId,
+    CheckpointId, Error, MonotonicTime, ProcessingTime, Result,
     element::Barrier,
     operator::{StepTime, TaskEvent},
+    snapshot::FrozenSnapshot,
     source::SourceStatus,
-    task::TaskAction,
+    task::{Failure, TaskAction, TaskFact, TaskId},
 };
 
 use crate::{
     input::{InputStatus, TaskInput},
-    program::{TaskSnapshot, TaskSource},
+    program::TaskSource,
 };
 
 /// Longest time that a record waits in a partly filled batch.
@@ -36,22 +37,10 @@ pub enum Progress {
     None,
 }
 
-/// What a task tells the TaskManager.
-pub enum TaskEvidence {
-    /// The chain is open: state is restored.
-    Running,
-    /// Its part of a checkpoint, frozen.
-    Snapshot(TaskSnapshot),
-    /// All records are processed. The task stays, for the last checkpoint.
-    Ended,
-    /// It cannot go on. Nothing follows.
-    Failed(Error),
-}
-
-/// Takes what tasks tell. Called from slot threads; must not block.
+/// Takes the facts that tasks report. Called from slot threads; must not block.
 pub trait TaskListener: Send + Sync {
-    /// Takes one piece of news.
-    fn report(&self, vertex: VertexId, subtask: SubtaskIndex, evidence: TaskEvidence);
+    /// Takes one fact.
+    fn report(&self, task: TaskId, fact: TaskFact<FrozenSnapshot>);
 }
 
 /// What stands at the head of the chain.
@@ -73,13 +62,13 @@ enum Phase {
 
 /// One subtask of a vertex, in one attempt.
 pub struct Task {
-    vertex: VertexId,
-    subtask: SubtaskIndex,
+    id: TaskId,
     head: TaskHead,
     phase: Phase,
     actions: mpsc::Receiver<TaskAction>,
     listener: Arc<dyn TaskListener>,
-    snapshots: Vec<TaskSnapshot>,
+    /// Facts of this step that are not reported yet.
+    facts: Vec<TaskFact<FrozenSnapshot>>,
     last_tick: Option<MonotonicTime>,
     last_flush: MonotonicTime,
     is_flushed: bool,
@@ -89,20 +78,18 @@ impl Task {
     /// A task that has not been opened.
     #[must_use]
     pub fn new(
-        vertex: VertexId,
-        subtask: SubtaskIndex,
+        id: TaskId,
         head: TaskHead,
         actions: mpsc::Receiver<TaskAction>,
         listener: Arc<dyn TaskListener>,
     ) -> Self {
         Self {
-            vertex,
-            subtask,
+            id,
             head,
             phase: Phase::Created,
             actions,
             listener,
-            snapshots: Vec::new(),
+            facts: Vec::new(),
             last_tick: None,
             last_flush: MonotonicTime::ZERO,
             is_flushed: true,
@@ -125,8 +112,8 @@ impl Task {
     }
 
     /// Reports a failure.
-    pub fn fail(&self, error: Error) {
-        self.report(TaskEvidence::Failed(error));
+    pub fn fail(&self, error: &Error) {
+        self.report(TaskFact::Failed { failure: Failure::from(error) });
     }
 
     /// Does a bounded amount of work. Never blocks.
@@ -137,7 +124,7 @@ impl Task {
         if self.phase == Phase::Created {
             self.open()?;
             self.phase = Phase::Running;
-            self.report(TaskEvidence::Running);
+            self.report(TaskFact::Running);
         }
         let mut progress = self.take_actions()?;
         // The first tick comes before the first record, so that operators know the time.
@@ -149,8 +136,8 @@ impl Task {
             progress = Progress::Made;
             self.is_flushed = false;
         }
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            self.report(TaskEvidence::Snapshot(snapshot));
+        for fact in self.facts.drain(..) {
+            self.listener.report(self.id, fact);
         }
         self.flush_in_time(time, progress)?;
         Ok(progress)
@@ -192,7 +179,8 @@ impl Task {
     fn start_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
         let mut operators = Vec::new();
         self.source()?.barrier(Barrier { checkpoint }, &mut operators)?;
-        self.snapshots.push(TaskSnapshot { checkpoint, operators });
+        let snapshot = FrozenSnapshot { operators };
+        self.facts.push(TaskFact::Snapshot { checkpoint, snapshot });
         self.is_flushed = false;
         Ok(())
     }
@@ -233,7 +221,7 @@ impl Task {
                 }
                 Ok(has_read)
             }
-            TaskHead::Input(input) => match input.step(&mut self.snapshots)? {
+            TaskHead::Input(input) => match input.step(&mut self.facts)? {
                 InputStatus::Progress => Ok(true),
                 InputStatus::Waiting => Ok(false),
                 InputStatus::Ended => {
@@ -246,7 +234,7 @@ impl Task {
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        self.report(TaskEvidence::Ended);
+        self.facts.push(TaskFact::Ended);
     }
 
     /// Partly filled batches wait for company only while there is more to read, and never long.
@@ -263,8 +251,8 @@ impl Task {
         }
     }
 
-    fn report(&self, evidence: TaskEvidence) {
-        self.listener.report(self.vertex, self.subtask, evidence);
+    fn report(&self, fact: TaskFact<FrozenSnapshot>) {
+        self.listener.report(self.id, fact);
     }
 }
 
@@ -272,7 +260,7 @@ impl Task {
 pub(crate) mod tests {
     use std::sync::Mutex;
 
-    use flott_core::{OperatorUid, snapshot::OperatorSnapshot, source::Split};
+    use flott_core::{OperatorUid, SubtaskIndex, VertexId, snapshot::OperatorSnapshot, source::Split};
 
     use super::*;
 
@@ -294,7 +282,7 @@ pub(crate) mod tests {
         fn open(&mut self) -> Result<()> {
             Ok(())
         }
-        fn step(&mut self, _snapshots: &mut Vec<TaskSnapshot>) -> Result<InputStatus> {
+        fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
             Ok(InputStatus::Waiting)
         }
         fn event(&mut self, _event: TaskEvent) -> Result<()> {
@@ -352,9 +340,9 @@ pub(crate) mod tests {
     pub(crate) struct Listener(Mutex<Vec<CheckpointId>>);
 
     impl TaskListener for Listener {
-        fn report(&self, _vertex: VertexId, _subtask: SubtaskIndex, evidence: TaskEvidence) {
-            if let TaskEvidence::Snapshot(snapshot) = evidence {
-                self.0.lock().unwrap().push(snapshot.checkpoint);
+        fn report(&self, _task: TaskId, fact: TaskFact<FrozenSnapshot>) {
+            if let TaskFact::Snapshot { checkpoint, .. } = fact {
+                self.0.lock().unwrap().push(checkpoint);
             }
         }
     }
@@ -376,7 +364,7 @@ pub(crate) mod tests {
             let (actions, received) = mpsc::sync_channel(8);
             let listener = Arc::new(Listener::default());
             let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
-            let task = Task::new(VertexId(0), SubtaskIndex(0), head, received, told);
+            let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), head, received, told);
             Self { task, source, actions, listener }
         }
 

@@ -30,7 +30,7 @@ use crate::{
     launch::StopSignal,
     rpc::{
         connection::Outbox,
-        message::{TaskNews, ToJobManager, ToTaskManager},
+        message::{ToJobManager, ToTaskManager},
     },
     settings::ClusterSettings,
     store::{CheckpointStore, StoreError},
@@ -297,7 +297,7 @@ impl Driver {
             }
             ToJobManager::AttemptFailed { attempt, mut failure } => {
                 failure.message = format!("TaskManager {id}: {}", failure.message);
-                self.feed(Fact::TaskFailed { attempt, task: None, failure });
+                self.feed(Fact::AttemptFailed { attempt, failure });
             }
             ToJobManager::SnapshotDamaged { attempt } => {
                 tracing::error!(id = id.0, attempt = attempt.0, "a snapshot file cannot be read");
@@ -306,18 +306,7 @@ impl Driver {
             ToJobManager::AttemptGone { attempt } => {
                 self.feed(Fact::AttemptGone { attempt, task_manager: id });
             }
-            ToJobManager::Task { attempt, task, news } => self.feed(match news {
-                TaskNews::Running => Fact::TaskRunning { attempt, task },
-                TaskNews::Ended => Fact::TaskEnded { attempt, task },
-                TaskNews::Failed { failure } => Fact::TaskFailed { attempt, task: Some(task), failure },
-                TaskNews::Acked { checkpoint, ack } => {
-                    Fact::CheckpointAcked { attempt, checkpoint, task, snapshot: ack }
-                }
-                TaskNews::Declined { checkpoint, reason } => {
-                    Fact::CheckpointDeclined { attempt, checkpoint, task, reason }
-                }
-                TaskNews::Committed { checkpoint } => Fact::Committed { attempt, checkpoint, task },
-            }),
+            ToJobManager::Task { attempt, task, fact } => self.feed(Fact::Task { attempt, task, fact }),
         }
     }
 

@@ -4,7 +4,7 @@ use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Generation, JobIdentity, LeaderEpoch, OperatorUid,
     operator::Counters,
-    task::{Failure, TaskAction, TaskId},
+    task::{Failure, TaskAction, TaskFact, TaskId},
 };
 use flott_state::storage::{Manifest, WrittenSnapshot};
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ pub(crate) enum ToJobManager {
     Task {
         attempt: AttemptId,
         task: TaskId,
-        news: TaskNews,
+        fact: TaskFact<WrittenSnapshot>,
     },
     /// The attempt cannot go on here, whatever the task.
     AttemptFailed {
@@ -88,17 +88,6 @@ pub(crate) enum ToJobManager {
     AttemptGone {
         attempt: AttemptId,
     },
-}
-
-/// News of one task.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum TaskNews {
-    Running,
-    Ended,
-    Failed { failure: Failure },
-    Acked { checkpoint: CheckpointId, ack: WrittenSnapshot },
-    Declined { checkpoint: CheckpointId, reason: String },
-    Committed { checkpoint: CheckpointId },
 }
 
 /// What one operator has counted in all its subtasks in one TaskManager.

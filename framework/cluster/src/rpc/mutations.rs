@@ -6,7 +6,7 @@ use flott_core::{
     SubtaskIndex, VertexId,
     operator::Counters,
     source::Split,
-    task::{Failure, TaskAction, TaskId},
+    task::{Failure, TaskAction, TaskFact, TaskId},
     testkit::{Random, depth},
 };
 use flott_state::storage::{Manifest, WrittenList, WrittenOperator, WrittenSnapshot};
@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     frame::{self, HELLO_BYTES_MAX},
-    message::{Deploy, Envelope, Hello, OperatorCounters, Reception, TaskNews, ToJobManager, ToTaskManager},
+    message::{Deploy, Envelope, Hello, OperatorCounters, Reception, ToJobManager, ToTaskManager},
 };
 
 const ATTEMPT: AttemptId = AttemptId(3);
@@ -34,18 +34,18 @@ fn failure() -> Failure {
 
 fn to_jobmanager() -> Vec<ToJobManager> {
     let lists = vec![WrittenList { name: "splits".into(), items: vec![vec![1, 2, 3], vec![]] }];
-    let ack = WrittenSnapshot {
+    let snapshot = WrittenSnapshot {
         operators: vec![WrittenOperator { uid: uid(), file: None, lists, counters: Counters::default() }],
     };
     let counters = OperatorCounters { uid: uid(), counters: Counters::default(), watermark: i64::MIN };
-    let news = [
-        TaskNews::Running,
-        TaskNews::Failed { failure: failure() },
-        TaskNews::Acked { checkpoint: CHECKPOINT, ack },
-        TaskNews::Declined { checkpoint: CHECKPOINT, reason: "no".into() },
+    let facts = [
+        TaskFact::Running,
+        TaskFact::Failed { failure: failure() },
+        TaskFact::Snapshot { checkpoint: CHECKPOINT, snapshot },
+        TaskFact::Declined { checkpoint: CHECKPOINT, reason: "no".into() },
     ];
     let mut messages: Vec<_> =
-        news.into_iter().map(|news| ToJobManager::Task { attempt: ATTEMPT, task: task(), news }).collect();
+        facts.into_iter().map(|fact| ToJobManager::Task { attempt: ATTEMPT, task: task(), fact }).collect();
     messages.push(ToJobManager::Registered);
     messages.push(ToJobManager::Heartbeat { attempt: Some(ATTEMPT), counters: vec![counters] });
     messages

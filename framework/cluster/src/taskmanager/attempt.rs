@@ -19,7 +19,7 @@ use flott_runtime::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::evidence::{Event, Prepared, send_from_thread};
+use super::event::{Event, Prepared, send_from_thread};
 use crate::rpc::message::OperatorCounters;
 
 /// One attempt in this TaskManager, from the order to deploy until nothing of it is left.
@@ -85,12 +85,7 @@ impl Attempt {
         events: &mpsc::Sender<Event>,
     ) -> Result<()> {
         let Prepared { tasks, exchange } = prepared;
-        let handles: BTreeMap<_, _> = tasks
-            .handles
-            .into_iter()
-            .map(|((vertex, subtask), handle)| (TaskId::new(vertex, subtask), handle))
-            .collect();
-        let running = Running { handles, metrics: tasks.metrics, _exchange: exchange };
+        let running = Running { handles: tasks.handles, metrics: tasks.metrics, _exchange: exchange };
         let before = std::mem::replace(&mut self.stage, Stage::Running(running));
         if let Stage::Preparing { actions } = before {
             for (task, action) in actions {

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Job, Member,
-    evidence::{Event, Prepared, SessionListener, on_peer_lost},
+    event::{Event, Prepared, SessionListener, on_peer_lost},
 };
 use crate::rpc::message::Deploy;
 

@@ -8,7 +8,7 @@
 mod attempt;
 mod deploying;
 mod directory;
-mod evidence;
+mod event;
 mod exchange;
 mod handshake;
 mod membership;

@@ -2,9 +2,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use flott_core::{
     AttemptId, CheckpointId, Error, ErrorKind, LeaderEpoch, Result,
-    task::{Failure, TaskId},
+    snapshot::FrozenSnapshot,
+    task::{Failure, TaskFact, TaskId},
 };
-use flott_runtime::{exchange::ExchangeListener, program::TaskSnapshot, task::TaskEvidence};
+use flott_runtime::exchange::ExchangeListener;
 use flott_state::storage::WrittenSnapshot;
 use tokio::{
     sync::mpsc,
@@ -16,7 +17,7 @@ use super::{
     Job, Member,
     attempt::Attempt,
     deploying::{self, NotPrepared},
-    evidence::{EVENTS_MAX, Event, Prepared},
+    event::{EVENTS_MAX, Event, Prepared},
     handshake::Registration,
     snapshots::SnapshotWriters,
 };
@@ -24,7 +25,7 @@ use crate::{
     launch::StopSignal,
     rpc::{
         connection::{Outbox, Reader, receive},
-        message::{Deploy, TaskNews, ToJobManager, ToTaskManager},
+        message::{Deploy, ToJobManager, ToTaskManager},
     },
     termination::StopRequests,
 };
@@ -135,7 +136,7 @@ impl Session {
             Event::FromJobManager(message) => self.on_message(message),
             Event::JobManagerGone { reason } => self.leave(SessionEnd::JobManagerGone(reason)),
             Event::Prepared { attempt, result } => self.on_prepared(attempt, result),
-            Event::Evidence { attempt, task, evidence } => self.on_evidence(attempt, task, evidence),
+            Event::Task { attempt, task, fact } => self.on_task(attempt, task, fact),
             Event::SlotStopped { attempt } => self.with(attempt, Attempt::on_slot_stopped),
             Event::SnapshotWritten { attempt, task, checkpoint, result } => {
                 self.with(attempt, Attempt::on_snapshot_ended);
@@ -227,21 +228,16 @@ impl Session {
         self.cancel(id);
     }
 
-    fn on_evidence(&mut self, attempt: AttemptId, task: TaskId, evidence: TaskEvidence) {
-        match evidence {
-            TaskEvidence::Running => self.tell(attempt, task, TaskNews::Running),
-            TaskEvidence::Ended => self.tell(attempt, task, TaskNews::Ended),
-            TaskEvidence::Failed(error) => {
-                self.tell(attempt, task, TaskNews::Failed { failure: Failure::from(&error) });
+    /// Facts go to the JobManager as they are; a snapshot has to be written first.
+    fn on_task(&mut self, attempt: AttemptId, task: TaskId, fact: TaskFact<FrozenSnapshot>) {
+        match fact.into_snapshot() {
+            Ok((checkpoint, snapshot)) => {
+                if let Some(running) = self.attempts.get_mut(&attempt) {
+                    let aborted = running.on_snapshot_begun(checkpoint);
+                    self.snapshots.write(attempt, task, checkpoint, snapshot, aborted);
+                }
             }
-            TaskEvidence::Snapshot(snapshot) => self.write_snapshot(attempt, task, snapshot),
-        }
-    }
-
-    fn write_snapshot(&mut self, attempt: AttemptId, task: TaskId, snapshot: TaskSnapshot) {
-        if let Some(running) = self.attempts.get_mut(&attempt) {
-            let aborted = running.on_snapshot_begun(snapshot.checkpoint);
-            self.snapshots.write(attempt, task, snapshot, aborted);
+            Err(fact) => self.report(attempt, task, fact),
         }
     }
 
@@ -252,14 +248,14 @@ impl Session {
         checkpoint: CheckpointId,
         result: Option<Result<WrittenSnapshot, Failure>>,
     ) {
-        let news = match result {
+        let fact = match result {
             None => return,
-            Some(Ok(ack)) => TaskNews::Acked { checkpoint, ack },
+            Some(Ok(snapshot)) => TaskFact::Snapshot { checkpoint, snapshot },
             // State that cannot be written now cannot be written later either.
-            Some(Err(failure)) if failure.kind == ErrorKind::State => TaskNews::Failed { failure },
-            Some(Err(failure)) => TaskNews::Declined { checkpoint, reason: failure.message },
+            Some(Err(failure)) if failure.kind == ErrorKind::State => TaskFact::Failed { failure },
+            Some(Err(failure)) => TaskFact::Declined { checkpoint, reason: failure.message },
         };
-        self.tell(attempt, task, news);
+        self.report(attempt, task, fact);
     }
 
     fn report_commits(&mut self) {
@@ -270,7 +266,7 @@ impl Session {
             );
         }
         for (id, task, checkpoint) in committed {
-            self.tell(id, task, TaskNews::Committed { checkpoint });
+            self.report(id, task, TaskFact::Committed { checkpoint });
         }
     }
 
@@ -348,8 +344,8 @@ impl Session {
         }
     }
 
-    fn tell(&mut self, attempt: AttemptId, task: TaskId, news: TaskNews) {
-        self.send(ToJobManager::Task { attempt, task, news });
+    fn report(&mut self, attempt: AttemptId, task: TaskId, fact: TaskFact<WrittenSnapshot>) {
+        self.send(ToJobManager::Task { attempt, task, fact });
     }
 
     fn with(&mut self, attempt: AttemptId, run: impl FnOnce(&mut Attempt)) {

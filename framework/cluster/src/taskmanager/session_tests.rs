@@ -53,7 +53,7 @@ impl TaskInput for Holding {
     fn open(&mut self) -> Result<()> {
         Ok(())
     }
-    fn step(&mut self, _snapshots: &mut Vec<TaskSnapshot>) -> Result<InputStatus> {
+    fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
         Ok(InputStatus::Waiting)
     }
     fn event(&mut self, _event: TaskEvent) -> Result<()> {
@@ -70,13 +70,13 @@ impl TaskInput for Holding {
 struct Deaf;
 
 impl TaskListener for Deaf {
-    fn report(&self, _vertex: VertexId, _subtask: SubtaskIndex, _evidence: TaskEvidence) {}
+    fn report(&self, _task: TaskId, _fact: TaskFact<FrozenSnapshot>) {}
 }
 
 fn prepared(input: Holding) -> Prepared {
     let head = TaskHead::Input(Box::new(input));
     let (_commands, received) = blocking::sync_channel(1);
-    let task = Task::new(VertexId(0), SubtaskIndex(0), head, received, Arc::new(Deaf));
+    let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), head, received, Arc::new(Deaf));
     let tasks = DeployedTasks {
         slots: BTreeMap::from([(SubtaskIndex(0), (SlotWaker::default(), vec![task]))]),
         handles: BTreeMap::new(),

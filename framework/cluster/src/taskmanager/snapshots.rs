@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use flott_core::{
-    AttemptId, CheckpointId, Error, KeyGroup, OperatorUid, Result, Schema, panic,
-    snapshot::{KeyedSnapshotSink, OperatorSnapshot, StateContent, WriteKeyed},
+    AttemptId, CheckpointId, Error, KeyGroup, Result, Schema, panic,
+    snapshot::{FrozenSnapshot, KeyedSnapshotSink, StateContent, WriteKeyed},
     task::{Failure, TaskId},
 };
-use flott_runtime::program::TaskSnapshot;
 use flott_state::storage::{CheckpointDirectory, KeyedFile, WrittenList, WrittenOperator, WrittenSnapshot};
 use tokio::{
     runtime::Handle,
@@ -15,7 +14,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Job, evidence::Event};
+use super::{Job, event::Event};
 
 /// Keyed states that are encoded at a time: more would take processor time from the slots.
 const ENCODERS_MAX: usize = 2;
@@ -44,15 +43,15 @@ impl SnapshotWriters {
         &self,
         attempt: AttemptId,
         task: TaskId,
-        snapshot: TaskSnapshot,
+        checkpoint: CheckpointId,
+        snapshot: FrozenSnapshot,
         aborted: watch::Receiver<bool>,
     ) {
-        let TaskSnapshot { checkpoint, operators } = snapshot;
         let writing = Writing { job: Arc::clone(&self.job), attempt, task, checkpoint, aborted };
         let (encoders, waiters) = (Arc::clone(&self.encoders), Arc::clone(&self.waiters));
         let events = self.events.clone();
         tokio::spawn(async move {
-            let result = writing.run(encoders, waiters, operators).await;
+            let result = writing.run(encoders, waiters, snapshot).await;
             let result = result.map(|result| result.map_err(|error| Failure::from(&error)));
             if let Some(Err(failure)) = &result {
                 tracing::warn!(checkpoint = checkpoint.0, %task, %failure, "cannot write a snapshot");
@@ -78,9 +77,9 @@ impl Writing {
         self,
         encoders: Arc<Semaphore>,
         waiters: Arc<Semaphore>,
-        operators: Vec<(OperatorUid, OperatorSnapshot)>,
+        snapshot: FrozenSnapshot,
     ) -> Option<Result<WrittenSnapshot>> {
-        let result = self.write(encoders, waiters, operators).await;
+        let result = self.write(encoders, waiters, snapshot).await;
         if !self.is_aborted() {
             return Some(result);
         }
@@ -96,10 +95,10 @@ impl Writing {
         &self,
         encoders: Arc<Semaphore>,
         waiters: Arc<Semaphore>,
-        operators: Vec<(OperatorUid, OperatorSnapshot)>,
+        snapshot: FrozenSnapshot,
     ) -> Result<WrittenSnapshot> {
         let turn = self.turn(waiters).await;
-        let listing = move || turn.and_then(|_permit| run_lists(operators));
+        let listing = move || turn.and_then(|_permit| run_lists(snapshot));
         let (written, keyed) = join(spawn_blocking(listing).await)?;
         if keyed.iter().all(|states| states.is_empty()) {
             return Ok(written);
@@ -187,9 +186,9 @@ fn join<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
 }
 
 /// Runs the closures of list states, which may block, and sets the keyed states aside.
-fn run_lists(operators: Vec<(OperatorUid, OperatorSnapshot)>) -> Result<(WrittenSnapshot, Vec<KeyedStates>)> {
+fn run_lists(snapshot: FrozenSnapshot) -> Result<(WrittenSnapshot, Vec<KeyedStates>)> {
     let (mut written, mut keyed) = (WrittenSnapshot::default(), Vec::new());
-    for (uid, snapshot) in operators {
+    for (uid, snapshot) in snapshot.operators {
         let counters = snapshot.counters;
         let (mut lists, mut states) = (Vec::new(), KeyedStates::new());
         for state in snapshot.states {

@@ -3,7 +3,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use flott_core::{Record, SubtaskIndex, VertexId, snapshot::StateSnapshot};
+use flott_core::{
+    Record, SubtaskIndex, VertexId,
+    snapshot::{OperatorSnapshot, StateSnapshot},
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -30,8 +33,8 @@ impl Kit {
         let state = StateSnapshot { name: "total".into(), schema: u64::schema(), content };
         let operators = vec![(uid(), OperatorSnapshot::new(vec![state]))];
         let task = TaskId::new(VertexId(0), SubtaskIndex(0));
-        let snapshot = TaskSnapshot { checkpoint: CheckpointId(1), operators };
-        self.writers.write(AttemptId(1), task, snapshot, self.aborted.subscribe());
+        let (snapshot, aborted) = (FrozenSnapshot { operators }, self.aborted.subscribe());
+        self.writers.write(AttemptId(1), task, CheckpointId(1), snapshot, aborted);
     }
 
     async fn result(&mut self) -> Option<Result<WrittenSnapshot, Failure>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use flott_core::{
     AttemptId, ErrorKind, MonotonicTime, TaskManagerId,
-    task::{Failure, TaskId},
+    task::{Failure, TaskFact, TaskId},
 };
 
 use super::{
@@ -66,7 +66,32 @@ impl<S> JobMaster<S> {
         }
     }
 
-    pub(super) fn on_task_running(
+    pub(super) fn on_task(
+        &mut self,
+        now: MonotonicTime,
+        attempt: AttemptId,
+        task: TaskId,
+        fact: TaskFact<S>,
+        out: &mut Vec<Action<S>>,
+    ) {
+        match fact {
+            TaskFact::Running => self.on_task_running(now, attempt, task, out),
+            TaskFact::Ended => self.on_task_ended(now, attempt, task, out),
+            TaskFact::Snapshot { checkpoint, snapshot } => {
+                self.on_ack(now, attempt, checkpoint, task, snapshot, out);
+            }
+            TaskFact::Declined { checkpoint, reason } => {
+                self.on_decline(now, attempt, checkpoint, task, &reason, out);
+            }
+            TaskFact::Committed { checkpoint } => self.on_committed(attempt, checkpoint, task),
+            TaskFact::Failed { mut failure } => {
+                failure.message = format!("task {task}: {}", failure.message);
+                self.on_attempt_failed(now, attempt, failure, out);
+            }
+        }
+    }
+
+    fn on_task_running(
         &mut self,
         now: MonotonicTime,
         attempt: AttemptId,
@@ -88,18 +113,14 @@ impl<S> JobMaster<S> {
         }
     }
 
-    pub(super) fn on_task_failed(
+    pub(super) fn on_attempt_failed(
         &mut self,
         now: MonotonicTime,
         attempt: AttemptId,
-        task: Option<TaskId>,
-        mut failure: Failure,
+        failure: Failure,
         out: &mut Vec<Action<S>>,
     ) {
         if self.execution_of(attempt).is_some() {
-            if let Some(task) = task {
-                failure.message = format!("task {task}: {}", failure.message);
-            }
             self.fail_attempt(now, failure, out);
         }
     }

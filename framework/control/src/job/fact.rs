@@ -3,13 +3,13 @@ use std::time::Duration;
 use flott_core::{
     AttemptId, CheckpointId, Generation, TaskManagerId, VertexId,
     source::Split,
-    task::{Failure, TaskId},
+    task::{Failure, TaskFact, TaskId},
 };
 
 use super::RestoredCheckpoint;
 use crate::checkpoint::StoreFailure;
 
-/// What the driver tells the JobMaster. `S` is what a task acknowledges a checkpoint with.
+/// What the driver tells the JobMaster. `S` is a task's snapshot as it has been written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "variants are documented; their fields are named by their types")]
 pub enum Fact<S> {
@@ -23,28 +23,20 @@ pub enum Fact<S> {
     /// The connection broke.
     TaskManagerLost { task_manager: TaskManagerId, reason: String },
 
-    /// The task is restored and runs.
-    TaskRunning { attempt: AttemptId, task: TaskId },
-    /// The task has processed its last record and waits for the final checkpoint.
-    TaskEnded { attempt: AttemptId, task: TaskId },
-    /// A task, or with none the attempt as a whole, has failed.
-    TaskFailed { attempt: AttemptId, task: Option<TaskId>, failure: Failure },
+    /// A task of the attempt has reported this.
+    Task { attempt: AttemptId, task: TaskId, fact: TaskFact<S> },
+    /// The attempt has failed, whatever the task.
+    AttemptFailed { attempt: AttemptId, failure: Failure },
     /// Positively nothing of the attempt runs in this TaskManager any more. The answer to `CancelTasks`, and to a
     /// `Deploy` that is refused.
     AttemptGone { attempt: AttemptId, task_manager: TaskManagerId },
 
-    /// A task took its part of a checkpoint.
-    CheckpointAcked { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, snapshot: S },
-    /// A task cannot take its part.
-    CheckpointDeclined { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, reason: String },
     /// Answer to `StoreCheckpoint`: the journal lists it.
     CheckpointStored { checkpoint: CheckpointId },
     /// Answer to `StoreCheckpoint`: the journal certainly does not list it.
     CheckpointStoreFailed { checkpoint: CheckpointId, cause: StoreFailure },
     /// Answer to `WithdrawCheckpoint`: the journal does not list it any more.
     CheckpointWithdrawn { checkpoint: CheckpointId },
-    /// The sink in this task has committed everything up to this checkpoint.
-    Committed { attempt: AttemptId, checkpoint: CheckpointId, task: TaskId },
 
     /// Answer to `RaiseGeneration`.
     GenerationRaised { generation: Generation },

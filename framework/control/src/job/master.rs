@@ -200,24 +200,14 @@ impl<S> JobMaster<S> {
             }
             Fact::TaskManagerDraining { task_manager } => self.on_draining(now, task_manager, out),
             Fact::TaskManagerLost { task_manager, reason } => self.on_lost(now, task_manager, &reason, out),
-            Fact::TaskRunning { attempt, task } => self.on_task_running(now, attempt, task, out),
-            Fact::TaskEnded { attempt, task } => self.on_task_ended(now, attempt, task, out),
-            Fact::TaskFailed { attempt, task, failure } => {
-                self.on_task_failed(now, attempt, task, failure, out)
-            }
+            Fact::Task { attempt, task, fact } => self.on_task(now, attempt, task, fact, out),
+            Fact::AttemptFailed { attempt, failure } => self.on_attempt_failed(now, attempt, failure, out),
             Fact::AttemptGone { attempt, task_manager } => self.on_gone(now, attempt, task_manager, out),
-            Fact::CheckpointAcked { attempt, checkpoint, task, snapshot } => {
-                self.on_ack(now, attempt, checkpoint, task, snapshot, out);
-            }
-            Fact::CheckpointDeclined { attempt, checkpoint, task, reason } => {
-                self.on_decline(now, attempt, checkpoint, task, &reason, out);
-            }
             Fact::CheckpointStored { checkpoint } => self.on_stored(now, checkpoint, out),
             Fact::CheckpointStoreFailed { checkpoint, cause } => {
                 self.on_store_failed(now, checkpoint, cause, out);
             }
             Fact::CheckpointWithdrawn { checkpoint } => self.on_withdrawn(now, checkpoint, out),
-            Fact::Committed { attempt, checkpoint, task } => self.on_committed(attempt, checkpoint, task),
             Fact::GenerationRaised { generation } => self.on_generation_raised(generation),
             Fact::GenerationNotRaised { failure } => self.on_generation_not_raised(now, failure, out),
             Fact::Settled { restored, sweep_for, transaction_timeout } => {

@@ -16,7 +16,7 @@ pub struct VertexOutline {
     pub parallelism: u32,
     /// It begins with a source, whose splits are assigned from here.
     pub is_source: bool,
-    /// It holds a sink that commits: its tasks report `Committed`.
+    /// It holds a sink that commits: its tasks report what they have committed.
     pub is_committer: bool,
 }
 

@@ -1,16 +1,16 @@
 //! Reads the channels of a task in turn and passes down what they deliver.
 
 use flott_core::{
-    Batch, OperatorUid, Record, Result, StreamElement,
+    Batch, Record, Result, StreamElement,
     element::{Barrier, Signal},
     operator::{Downstream, TaskEvent},
-    snapshot::OperatorSnapshot,
+    snapshot::FrozenSnapshot,
+    task::TaskFact,
 };
 
 use crate::{
     exchange::{LocalReceiver, RemoteReceiver},
     input::{Alignment, BarrierAligner, WatermarkMerger},
-    program::TaskSnapshot,
 };
 
 /// Elements that one step takes from the channels at most, so that the other tasks of the slot get their turn.
@@ -24,11 +24,11 @@ pub trait TaskInput: Send {
     /// Fails the task.
     fn open(&mut self) -> Result<()>;
 
-    /// Reads some; returns what happened. Snapshots taken on the way are added to `snapshots`.
+    /// Reads some; returns what happened. Snapshots taken on the way are added to `facts`.
     ///
     /// # Errors
     /// Fails the task.
-    fn step(&mut self, snapshots: &mut Vec<TaskSnapshot>) -> Result<InputStatus>;
+    fn step(&mut self, facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus>;
 
     /// See [`Downstream::event`].
     ///
@@ -121,12 +121,13 @@ impl<T: Record> InputGate<T> {
         &mut self,
         channel: usize,
         barrier: Barrier,
-        snapshots: &mut Vec<TaskSnapshot>,
+        facts: &mut Vec<TaskFact<FrozenSnapshot>>,
     ) -> Result<()> {
         if self.aligner.on_barrier(channel, barrier.checkpoint) == Alignment::Aligned {
-            let mut operators: Vec<(OperatorUid, OperatorSnapshot)> = Vec::new();
+            let mut operators = Vec::new();
             self.target.barrier(barrier, &mut operators)?;
-            snapshots.push(TaskSnapshot { checkpoint: barrier.checkpoint, operators });
+            let (checkpoint, snapshot) = (barrier.checkpoint, FrozenSnapshot { operators });
+            facts.push(TaskFact::Snapshot { checkpoint, snapshot });
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ impl<T: Record> TaskInput for InputGate<T> {
         self.target.open()
     }
 
-    fn step(&mut self, snapshots: &mut Vec<TaskSnapshot>) -> Result<InputStatus> {
+    fn step(&mut self, facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
         let mut status = InputStatus::Waiting;
         for _ in 0..ELEMENTS_PER_STEP {
             if !self.target.is_ready() {
@@ -160,7 +161,7 @@ impl<T: Record> TaskInput for InputGate<T> {
             match element {
                 StreamElement::Batch(batch) => self.on_batch(channel, batch)?,
                 StreamElement::Signal(signal) => self.watermarks.on_signal(channel, signal),
-                StreamElement::Barrier(barrier) => self.on_barrier(channel, barrier, snapshots)?,
+                StreamElement::Barrier(barrier) => self.on_barrier(channel, barrier, facts)?,
             }
         }
         Ok(status)
@@ -183,7 +184,9 @@ impl<T: Record> TaskInput for InputGate<T> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use flott_core::{CheckpointId, EventTime, ProcessingTime, Watermark};
+    use flott_core::{
+        CheckpointId, EventTime, OperatorUid, ProcessingTime, Watermark, snapshot::OperatorSnapshot,
+    };
 
     use super::*;
     use crate::{
@@ -267,8 +270,7 @@ mod tests {
 
     fn step(gate: &mut InputGate<u64>, target: &Slow, room: usize) -> (InputStatus, Vec<String>) {
         target.0.lock().unwrap().room = room;
-        let mut snapshots = Vec::new();
-        let status = gate.step(&mut snapshots).unwrap();
+        let status = gate.step(&mut Vec::new()).unwrap();
         (status, std::mem::take(&mut target.0.lock().unwrap().log))
     }
 

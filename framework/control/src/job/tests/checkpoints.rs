@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use flott_core::{CheckpointId, ErrorKind};
+use flott_core::{CheckpointId, ErrorKind, task::TaskFact};
 
 use super::kit::*;
 use crate::{
@@ -36,8 +36,11 @@ fn a_strange_acknowledgement_is_refused() {
     let mut job = Job::running();
     let (checkpoint, refusal) = (CheckpointId(8), AckRefusal::NotCollecting);
     let task = task(0, 0);
-    let fact = Fact::CheckpointAcked { attempt: ONE, checkpoint, task, snapshot: "s" };
-    assert_eq!(job.fact(fact), [Action::RefuseAck { attempt: ONE, checkpoint, task, refusal }]);
+    let fact = TaskFact::Snapshot { checkpoint, snapshot: "s" };
+    assert_eq!(
+        job.fact(reported(ONE, task, fact)),
+        [Action::RefuseAck { attempt: ONE, checkpoint, task, refusal }]
+    );
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn too_many_failed_checkpoints_restart_the_job() {
     for number in 1..=4 {
         job.at(number * 1000);
         let (checkpoint, reason) = (CheckpointId(number), "no".into());
-        last = job.fact(Fact::CheckpointDeclined { attempt: ONE, checkpoint, task: task(0, 0), reason });
+        last = job.fact(reported(ONE, task(0, 0), TaskFact::Declined { checkpoint, reason }));
     }
     assert!(matches!(
         last[..],

@@ -1,4 +1,7 @@
-use flott_core::{ErrorKind, task::Failure};
+use flott_core::{
+    CheckpointId, ErrorKind,
+    task::{Failure, TaskFact},
+};
 
 use super::kit::*;
 use crate::{
@@ -24,11 +27,9 @@ fn a_stop_takes_a_last_checkpoint_commits_it_and_suspends() {
 fn a_stop_checkpoint_that_fails_is_taken_again_and_no_other() {
     let mut job = Job::running();
     job.fact(Fact::StopRequested);
-    let declined = |number| Fact::CheckpointDeclined {
-        attempt: ONE,
-        checkpoint: flott_core::CheckpointId(number),
-        task: task(0, 0),
-        reason: "no".into(),
+    let declined = |number| {
+        let (checkpoint, reason) = (CheckpointId(number), "no".into());
+        reported(ONE, task(0, 0), TaskFact::Declined { checkpoint, reason })
     };
     for number in 1..=3 {
         job.fact(declined(number));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId,
     source::Split,
-    task::{Failure, TaskId},
+    task::{Failure, TaskFact, TaskId},
 };
 
 use crate::{
@@ -129,16 +129,16 @@ impl Job {
     }
 
     pub(super) fn all_running(&mut self, attempt: AttemptId) -> Actions {
-        self.of_all(|task| Fact::TaskRunning { attempt, task })
+        self.of_all(|task| reported(attempt, task, TaskFact::Running))
     }
 
     pub(super) fn all_ended(&mut self, attempt: AttemptId) -> Actions {
-        self.of_all(|task| Fact::TaskEnded { attempt, task })
+        self.of_all(|task| reported(attempt, task, TaskFact::Ended))
     }
 
     pub(super) fn acked(&mut self, attempt: AttemptId, number: u64) -> Actions {
         let checkpoint = CheckpointId(number);
-        self.of_all(|task| Fact::CheckpointAcked { attempt, checkpoint, task, snapshot: "s" })
+        self.of_all(|task| reported(attempt, task, TaskFact::Snapshot { checkpoint, snapshot: "s" }))
     }
 
     pub(super) fn gone(&mut self, attempt: AttemptId, task_manager: TaskManagerId) -> Actions {
@@ -147,16 +147,20 @@ impl Job {
 
     pub(super) fn failed(&mut self, attempt: AttemptId, kind: ErrorKind) -> Actions {
         let failure = Failure::new(kind, "boom");
-        self.fact(Fact::TaskFailed { attempt, task: Some(task(0, 0)), failure })
+        self.fact(reported(attempt, task(0, 0), TaskFact::Failed { failure }))
     }
 
     pub(super) fn committed(&mut self, attempt: AttemptId, number: u64) -> Actions {
-        self.fact(Fact::Committed { attempt, checkpoint: CheckpointId(number), task: task(1, 0) })
+        self.fact(reported(attempt, task(1, 0), TaskFact::Committed { checkpoint: CheckpointId(number) }))
     }
 
     fn of_all(&mut self, fact: impl Fn(TaskId) -> Fact<&'static str>) -> Actions {
         outline().tasks().into_iter().flat_map(|task| self.fact(fact(task))).collect()
     }
+}
+
+pub(super) fn reported(attempt: AttemptId, task: TaskId, fact: TaskFact<&'static str>) -> Fact<&'static str> {
+    Fact::Task { attempt, task, fact }
 }
 
 pub(super) fn restored(number: u64, is_final: bool) -> RestoredCheckpoint {

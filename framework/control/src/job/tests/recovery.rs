@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use flott_core::{AttemptId, ErrorKind, task::Failure};
+use flott_core::{
+    AttemptId, ErrorKind,
+    task::{Failure, TaskFact},
+};
 
 use super::kit::*;
 use crate::{
@@ -318,9 +321,9 @@ fn splits_that_an_older_checkpoint_may_lack_are_looked_for() {
 fn a_failure_without_a_task_names_none() {
     let mut job = Job::running();
     let failure = Failure::new(ErrorKind::Transient, "refused");
-    let actions = job.fact(Fact::TaskFailed { attempt: ONE, task: None, failure });
+    let actions = job.fact(Fact::AttemptFailed { attempt: ONE, failure });
     assert!(actions.contains(&restart(ErrorKind::Transient, "refused", 0)));
-    let late = Fact::TaskRunning { attempt: ONE, task: task(0, 0) };
+    let late = reported(ONE, task(0, 0), TaskFact::Running);
     assert_eq!(job.fact(late), []);
 }
 

@@ -1,6 +1,6 @@
 use flott_core::{
     CheckpointId, ErrorKind, Generation,
-    task::{Failure, TaskAction},
+    task::{Failure, TaskAction, TaskFact},
 };
 
 use super::kit::*;
@@ -135,7 +135,7 @@ fn an_old_registration_is_refused() {
 #[test]
 fn a_deployment_that_takes_too_long_fails() {
     let mut job = Job::deployed();
-    job.fact(Fact::TaskRunning { attempt: ONE, task: task(0, 0) });
+    job.fact(reported(ONE, task(0, 0), TaskFact::Running));
     let message = "not every task was running after 600000 ms";
     let failed = restart(ErrorKind::Transient, message, 600_000);
     let expected = [cancel(ONE, &[A, B]), failed, raise(1), settle(None, 1)];

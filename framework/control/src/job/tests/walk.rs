@@ -8,10 +8,10 @@ use std::{
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, MonotonicTime, TaskManagerId,
-    task::{Failure, TaskId},
+    task::{Failure, TaskFact, TaskId},
 };
 
-use super::kit::{Actions, outline, restored};
+use super::kit::{Actions, outline, reported, restored};
 use crate::{
     checkpoint::StoreFailure,
     job::{Action, Fact, History, JobMaster, JobSettings, JobStatus},
@@ -179,7 +179,7 @@ impl World {
     fn fail_one(&mut self) {
         if let Some(attempt) = self.attempt {
             let failure = Failure::new(ErrorKind::User, "boom");
-            self.deliver(Fact::TaskFailed { attempt, task: None, failure });
+            self.deliver(Fact::AttemptFailed { attempt, failure });
         }
     }
 
@@ -187,7 +187,7 @@ impl World {
         let attempt = AttemptId(self.random.below(3) as u64);
         if self.attempt.is_none_or(|current| attempt < current) {
             let failure = Failure::new(ErrorKind::State, "stale");
-            self.deliver(Fact::TaskFailed { attempt, task: None, failure });
+            self.deliver(Fact::AttemptFailed { attempt, failure });
             self.deliver(Fact::AttemptGone { attempt: AttemptId(999), task_manager: TaskManagerId(1) });
         }
     }
@@ -206,7 +206,7 @@ impl World {
 
     fn end_all_tasks(&mut self) {
         if let Some(attempt) = self.attempt {
-            self.mail.extend(outline().tasks().into_iter().map(|task| Fact::TaskEnded { attempt, task }));
+            self.all_report(attempt, &TaskFact::Ended);
         }
     }
 
@@ -301,8 +301,8 @@ impl World {
             Action::CompleteCheckpoint { attempt: Some(attempt), checkpoint } => {
                 assert!(self.stored.contains_key(&checkpoint), "seed {}", self.seed);
                 assert!(self.is_stored_in_time(checkpoint), "seed {}: {checkpoint} is too old", self.seed);
-                let committers = outline().committers().into_iter();
-                self.mail.extend(committers.map(|task| Fact::Committed { attempt, checkpoint, task }));
+                let committed = |task| reported(attempt, task, TaskFact::Committed { checkpoint });
+                self.mail.extend(outline().committers().into_iter().map(committed));
             }
             Action::FinishJob { status, .. } => self.end = Some(status),
             Action::StepDown => panic!("seed {}: nobody else leads", self.seed),
@@ -357,7 +357,12 @@ impl World {
         }
         self.attempt = Some(attempt);
         self.is_settled = false;
-        self.mail.extend(outline().tasks().into_iter().map(|task| Fact::TaskRunning { attempt, task }));
+        self.all_report(attempt, &TaskFact::Running);
+    }
+
+    fn all_report(&mut self, attempt: AttemptId, fact: &TaskFact<&'static str>) {
+        let tasks = outline().tasks().into_iter();
+        self.mail.extend(tasks.map(|task| reported(attempt, task, fact.clone())));
     }
 
     fn cancel(&mut self, attempt: AttemptId, task_managers: &[TaskManagerId]) {
@@ -377,11 +382,12 @@ impl World {
     }
 
     fn part(&mut self, attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, can_fail: bool) -> Answer {
-        if can_fail && self.random.is_hit(5) {
-            Fact::CheckpointDeclined { attempt, checkpoint, task, reason: "no".into() }
+        let fact = if can_fail && self.random.is_hit(5) {
+            TaskFact::Declined { checkpoint, reason: "no".into() }
         } else {
-            Fact::CheckpointAcked { attempt, checkpoint, task, snapshot: "s" }
-        }
+            TaskFact::Snapshot { checkpoint, snapshot: "s" }
+        };
+        reported(attempt, task, fact)
     }
 
     fn is_stored_in_time(&self, checkpoint: CheckpointId) -> bool {

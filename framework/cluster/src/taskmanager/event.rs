@@ -1,14 +1,11 @@
 use std::sync::Arc;
 
 use flott_core::{
-    AttemptId, CheckpointId, Error, SubtaskIndex, VertexId,
-    task::{Failure, TaskId},
+    AttemptId, CheckpointId, Error,
+    snapshot::FrozenSnapshot,
+    task::{Failure, TaskFact, TaskId},
 };
-use flott_runtime::{
-    deployment::DeployedTasks,
-    exchange::ExchangeSession,
-    task::{TaskEvidence, TaskListener},
-};
+use flott_runtime::{deployment::DeployedTasks, exchange::ExchangeSession, task::TaskListener};
 use flott_state::storage::WrittenSnapshot;
 use tokio::sync::mpsc;
 
@@ -28,10 +25,10 @@ pub(super) enum Event {
         attempt: AttemptId,
         result: Result<Prepared, NotPrepared>,
     },
-    Evidence {
+    Task {
         attempt: AttemptId,
         task: TaskId,
-        evidence: TaskEvidence,
+        fact: TaskFact<FrozenSnapshot>,
     },
     SlotStopped {
         attempt: AttemptId,
@@ -55,16 +52,15 @@ pub(super) struct Prepared {
     pub(super) exchange: ExchangeSession,
 }
 
-/// Sends what the tasks of one attempt tell to the session.
+/// Sends the facts that tasks of one attempt report to the session.
 pub(super) struct SessionListener {
     pub(super) attempt: AttemptId,
     pub(super) events: mpsc::Sender<Event>,
 }
 
 impl TaskListener for SessionListener {
-    fn report(&self, vertex: VertexId, subtask: SubtaskIndex, evidence: TaskEvidence) {
-        let task = TaskId::new(vertex, subtask);
-        send_from_thread(&self.events, Event::Evidence { attempt: self.attempt, task, evidence });
+    fn report(&self, task: TaskId, fact: TaskFact<FrozenSnapshot>) {
+        send_from_thread(&self.events, Event::Task { attempt: self.attempt, task, fact });
     }
 }
 
