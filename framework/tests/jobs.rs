@@ -12,7 +12,14 @@ use std::{
     },
 };
 
-use flott::{plumbing, prelude::*};
+use flott::{
+    Batch, CheckpointId, Clock, SystemClock,
+    operator::StepTime,
+    plumbing,
+    prelude::*,
+    sink::{DeliveryGuarantee, Sink, SinkWriter, WriterContext},
+    snapshot::WriteList,
+};
 use flott_cluster::{ClusterSettings, JobLaunch, JobOutcome, OutcomeStatus, Silent, Termination, run_local};
 use tempfile::TempDir;
 
@@ -206,6 +213,90 @@ fn closures_unions_and_rebalance_lose_nothing() {
     expected.sort_unstable();
     actual.sort_unstable();
     assert_eq!(actual, expected);
+}
+
+/// Its writers commit in the background, for a number of ticks.
+struct SlowSink {
+    ticks: u32,
+    commits: Arc<Commits>,
+}
+
+/// Over all writers.
+#[derive(Default)]
+struct Commits {
+    begun: AtomicU32,
+    open: AtomicU32,
+}
+
+struct SlowWriter {
+    ticks: u32,
+    ticks_left: u32,
+    commits: Arc<Commits>,
+}
+
+impl Sink for SlowSink {
+    type In = u64;
+    fn writer(&self, _context: &WriterContext) -> Result<Box<dyn SinkWriter<In = u64>>> {
+        let (ticks, commits) = (self.ticks, Arc::clone(&self.commits));
+        Ok(Box::new(SlowWriter { ticks, ticks_left: 0, commits }))
+    }
+    fn guarantee(&self) -> DeliveryGuarantee {
+        DeliveryGuarantee::ExactlyOnce
+    }
+    fn description(&self) -> String {
+        "nowhere".into()
+    }
+}
+
+impl SinkWriter for SlowWriter {
+    type In = u64;
+    fn write(&mut self, _batch: &mut Batch<u64>) -> Result<()> {
+        Ok(())
+    }
+    fn precommit(&mut self, _checkpoint: CheckpointId) -> Result<WriteList> {
+        Ok(Box::new(|| Ok(Vec::new())))
+    }
+    fn commit(&mut self, _checkpoint: CheckpointId) -> Result<()> {
+        self.commits.begun.fetch_add(1, Ordering::Relaxed);
+        if self.ticks_left == 0 {
+            self.commits.open.fetch_add(1, Ordering::Relaxed);
+        }
+        self.ticks_left = self.ticks;
+        Ok(())
+    }
+    fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
+        self.ticks_left == 0
+    }
+    fn tick(&mut self, _time: StepTime) -> Result<()> {
+        if self.ticks_left > 0 {
+            self.ticks_left -= 1;
+            if self.ticks_left == 0 {
+                self.commits.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nothing comes in while the sinks commit, and one of the two slots has no source to poll.
+#[test]
+fn a_bounded_job_ends_soon_after_the_last_of_its_sinks_has_committed() {
+    let commits = Arc::new(Commits::default());
+    let counted = Arc::clone(&commits);
+    let begin = SystemClock.now();
+    let outcome = run(parallel(2), move |job| {
+        let sink = |ticks| SlowSink { ticks, commits: Arc::clone(&commits) };
+        let numbers = job.source("numbers", CollectionSource::new(0..10u64)).parallelism(1).rebalance();
+        let kept = numbers.filter(|_| true);
+        kept.clone().sink("slow", sink(100));
+        kept.sink("fast", sink(3));
+        Ok(())
+    });
+    assert_finished(&outcome);
+    assert!(counted.begun.load(Ordering::Relaxed) >= 4, "two sinks of two subtasks");
+    assert_eq!(counted.open.load(Ordering::Relaxed), 0);
+    // A slot that waits for nothing else is stepped ten times per second.
+    assert!(SystemClock.now().since(begin) < Duration::from_secs(5));
 }
 
 #[test]

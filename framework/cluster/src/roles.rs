@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Error, ErrorKind, Result, ResultExt, SystemClock, random, sink::DeliveryGuarantee};
-use flott_plan::{ExecutionPlan, JobGraph, OperatorRole};
+use flott_core::{Error, ErrorKind, Result, ResultExt, SystemClock, random};
+use flott_plan::{ExecutionPlan, JobGraph};
 use flott_runtime::{exchange::ByteStream, program::JobProgram};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -211,8 +211,7 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 
 /// What it means that a job's checkpoints are removed at its end, if it means something beyond its state.
 fn forgotten_commits(graph: &JobGraph) -> Option<String> {
-    let is_exact = |role| role == OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce);
-    let sinks = graph.operators.iter().filter(|node| is_exact(node.role.clone()));
+    let sinks = graph.operators.iter().filter(|node| node.role.commits());
     let uids: Vec<_> = sinks.map(|node| format!("{:?}", node.uid.as_str())).collect();
     (!uids.is_empty()).then(|| {
         format!(

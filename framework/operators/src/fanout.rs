@@ -1,7 +1,7 @@
 //! One stream, several readers.
 
 use flott_core::{
-    Barrier, Batch, OperatorUid, ProcessingTime, Record, Result, Signal,
+    Barrier, Batch, CheckpointId, OperatorUid, ProcessingTime, Record, Result, Signal,
     operator::{Downstream, TaskEvent},
     snapshot::OperatorSnapshot,
 };
@@ -55,8 +55,8 @@ impl<T: Record> Downstream<T> for Fanout<T> {
         self.each(|target| target.barrier(barrier, snapshots))
     }
 
-    fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.each(|target| target.event(event))
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
+        self.each(|target| target.event(event, committed))
     }
 
     fn resume(&mut self) -> Result<bool> {
@@ -89,7 +89,7 @@ impl<T: Record> Downstream<T> for Fanout<T> {
 #[cfg(test)]
 mod tests {
     use flott_core::{
-        CheckpointId, EventTime, Watermark,
+        EventTime, Watermark,
         testkit::{Collector, Seen},
     };
 

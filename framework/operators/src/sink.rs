@@ -1,10 +1,8 @@
 //! The end of a job: hands records to a sink's writer and walks it through two-phase commit.
 
-use std::sync::{Arc, atomic::Ordering};
-
 use flott_core::{
-    Batch, CheckpointId, Record, Result,
-    operator::{Operator, OperatorContext, OperatorMetrics, Output, TaskEvent},
+    Batch, CheckpointId, ProcessingTime, Record, Result,
+    operator::{Operator, Output, TaskEvent},
     sink::{COMMITTABLES_STATE, SinkWriter},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
 };
@@ -12,28 +10,20 @@ use flott_core::{
 /// A [`SinkWriter`] as an operator without output.
 ///
 /// A barrier precommits what was written before it; the committables go into the checkpoint as the list state
-/// [`COMMITTABLES_STATE`]. A completed checkpoint commits, and
-/// [`committed_checkpoint`](OperatorMetrics::committed_checkpoint) says when the writer is done with it. The end of the
-/// input does nothing: the job's last checkpoint commits what is left.
+/// [`COMMITTABLES_STATE`]. A completed checkpoint commits. The writer may do that in the background; the sink reports the
+/// checkpoint at the first event after that. The end of the input does nothing: the job's last checkpoint commits what is
+/// left.
 pub struct SinkOperator<T> {
     writer: Box<dyn SinkWriter<In = T>>,
     /// The newest checkpoint that the writer was told to commit, until it has done so.
     committing: Option<CheckpointId>,
-    metrics: Arc<OperatorMetrics>,
 }
 
 impl<T: Record> SinkOperator<T> {
     /// Writes by `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn SinkWriter<In = T>>) -> Self {
-        Self { writer, committing: None, metrics: Arc::default() }
-    }
-
-    fn report_commit(&mut self) {
-        if let Some(checkpoint) = self.committing.take_if(|checkpoint| self.writer.has_committed(*checkpoint))
-        {
-            self.metrics.committed_checkpoint.store(checkpoint.0, Ordering::Release);
-        }
+        Self { writer, committing: None }
     }
 }
 
@@ -41,16 +31,11 @@ impl<T: Record> Operator for SinkOperator<T> {
     type In = T;
     type Out = ();
 
-    fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
-        self.metrics = Arc::clone(&context.metrics);
-        Ok(())
-    }
-
     fn process(&mut self, batch: &mut Batch<T>, _out: &mut Output<()>) -> Result<()> {
         self.writer.write(batch)
     }
 
-    fn on_event(&mut self, event: TaskEvent) -> Result<()> {
+    fn on_event(&mut self, event: TaskEvent) -> Result<Option<CheckpointId>> {
         match event {
             TaskEvent::Tick(time) => self.writer.tick(time)?,
             TaskEvent::CheckpointComplete(checkpoint) => {
@@ -58,8 +43,7 @@ impl<T: Record> Operator for SinkOperator<T> {
                 self.committing = Some(checkpoint);
             }
         }
-        self.report_commit();
-        Ok(())
+        Ok(self.committing.take_if(|checkpoint| self.writer.has_committed(*checkpoint)))
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
@@ -71,6 +55,12 @@ impl<T: Record> Operator for SinkOperator<T> {
     fn is_ready(&mut self) -> bool {
         self.writer.is_ready()
     }
+
+    /// A commit in the background is noticed by a tick: as soon as possible, however idle the task is. A bounded job waits
+    /// for it.
+    fn next_timer(&self) -> Option<ProcessingTime> {
+        self.committing.map(|_| ProcessingTime(i64::MIN))
+    }
 }
 
 #[cfg(test)]
@@ -78,13 +68,14 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use flott_core::{
-        Barrier,
-        operator::{Downstream, StepTime},
-        snapshot::WriteList,
-        testkit::OperatorHarness,
+        Barrier, OperatorUid, Signal,
+        operator::{ChainLink, Discard, Downstream, OperatorContext, StepTime},
+        snapshot::{RestoredOperator, WriteList},
+        testkit::{OperatorHarness, context},
     };
 
     use super::*;
+    use crate::fanout::Fanout;
 
     struct Logged {
         log: Sender<String>,
@@ -96,7 +87,8 @@ mod tests {
 
     impl Logged {
         fn note(&self, text: String) {
-            self.log.send(text).expect("the test listens");
+            // Not every test listens.
+            let _ = self.log.send(text);
         }
     }
 
@@ -144,13 +136,58 @@ mod tests {
         let StateContent::List(write) = state.content else { panic!("committables are a list") };
         assert_eq!(write().unwrap(), [42u64.to_le_bytes()]);
         harness.tick(5).unwrap();
-        harness.link().event(TaskEvent::CheckpointComplete(CheckpointId(7))).unwrap();
+        harness.complete(CheckpointId(7)).unwrap();
         assert!(noted.try_iter().eq(["precommit 7", "tick 5", "commit 7"]));
         assert!(!Downstream::<u64>::is_ready(harness.link()));
-        let committed =
-            |harness: &OperatorHarness<_>| harness.metrics().committed_checkpoint.load(Ordering::Acquire);
-        assert_eq!(committed(&harness), 0);
+        assert_eq!(harness.take_committed(), []);
         harness.tick(6).unwrap();
-        assert_eq!(committed(&harness), 7);
+        assert_eq!(harness.take_committed(), [CheckpointId(7)]);
+        harness.tick(7).unwrap();
+        assert_eq!(harness.take_committed(), []);
+    }
+
+    /// A sink whose commit takes until the tick at `committed_at`.
+    fn sink(committed_at: i64) -> SinkOperator<u64> {
+        let (log, _) = channel();
+        SinkOperator::new(Box::new(Logged { log, written: 0, committed_at, is_committed: false }))
+    }
+
+    #[test]
+    fn a_sink_that_commits_wants_to_be_told_the_time_at_once() {
+        let mut harness = OperatorHarness::new(sink(6)).unwrap();
+        harness.end().unwrap();
+        assert_eq!(Downstream::<u64>::next_timer(harness.link()), None);
+        harness.complete(CheckpointId(7)).unwrap();
+        assert_eq!(Downstream::<u64>::next_timer(harness.link()), Some(ProcessingTime(i64::MIN)));
+        harness.tick(6).unwrap();
+        assert_eq!(Downstream::<u64>::next_timer(harness.link()), None);
+    }
+
+    #[test]
+    fn sinks_of_one_chain_report_each_for_itself_also_after_the_end() {
+        let link = |uid: &str, committed_at| {
+            let context = OperatorContext {
+                uid: OperatorUid::new(uid).unwrap(),
+                ..context(RestoredOperator::default())
+            };
+            Box::new(ChainLink::new(sink(committed_at), context, Box::new(Discard))) as _
+        };
+        let mut chain: Fanout<u64> = Fanout::new(vec![link("early", 5), link("late", 6)]);
+        chain.signal(Signal::End).unwrap();
+        let mut committed = |event| {
+            let mut committed = Vec::new();
+            chain.event(event, &mut committed).unwrap();
+            committed.into_iter().map(|(uid, id)| format!("{uid} {id}")).collect::<Vec<_>>()
+        };
+        let tick =
+            |time| TaskEvent::Tick(StepTime { processing_time: ProcessingTime(time), ..StepTime::default() });
+        let complete = |id| TaskEvent::CheckpointComplete(CheckpointId(id));
+        assert_eq!(committed(complete(7)), [""; 0]);
+        assert_eq!(committed(tick(5)), ["early 7"]);
+        // The late sink skips what a newer checkpoint commits as well.
+        assert_eq!(committed(complete(8)), ["early 8"]);
+        assert_eq!(committed(tick(6)), ["late 8"]);
+        assert_eq!(committed(complete(9)), ["early 9", "late 9"]);
+        assert_eq!(committed(tick(7)), [""; 0]);
     }
 }

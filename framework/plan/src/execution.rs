@@ -2,7 +2,7 @@
 
 use flott_core::{EdgeId, OperatorId, Result, SubtaskIndex, VertexId};
 
-use crate::graph::{GraphEdge, JobGraph, OperatorRole, Partitioning};
+use crate::graph::{GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning};
 
 /// Operators that run in one task, as a tree: records pass between them by a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,12 @@ impl ExecutionPlan {
     pub fn source_of(&self, vertex: &Vertex) -> Option<OperatorId> {
         let head = vertex.operators[0];
         matches!(self.graph.operator(head).role, OperatorRole::Source(_)).then_some(head)
+    }
+
+    /// The sinks of a vertex that commit.
+    pub fn committers(&self, vertex: &Vertex) -> impl Iterator<Item = &OperatorNode> {
+        let nodes = vertex.operators.iter().map(|&id| self.graph.operator(id));
+        nodes.filter(|node| node.role.commits())
     }
 
     /// All subtasks of the job.

@@ -22,6 +22,15 @@ pub enum OperatorRole {
     Sink(DeliveryGuarantee),
 }
 
+impl OperatorRole {
+    /// Whether this is a sink that commits in two phases: its tasks report what they have committed, and the job ends only
+    /// when all have reported the last checkpoint.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        *self == Self::Sink(DeliveryGuarantee::ExactlyOnce)
+    }
+}
+
 /// One operator of the job graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperatorNode {

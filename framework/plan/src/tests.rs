@@ -52,6 +52,26 @@ fn forward_edges_chain_and_hash_edges_do_not() {
 }
 
 #[test]
+fn only_exactly_once_sinks_commit() {
+    let mut graph = sample();
+    for (uid, guarantee) in [
+        ("prints", DeliveryGuarantee::None),
+        ("repeats", DeliveryGuarantee::AtLeastOnce),
+        ("commits", DeliveryGuarantee::ExactlyOnce),
+    ] {
+        let sink = graph.add_operator(node(uid, OperatorRole::Sink(guarantee))).unwrap();
+        graph.add_edge(edge(OperatorId(2), sink, Partitioning::Forward));
+    }
+    let plan = ExecutionPlan::new(graph, 2).unwrap();
+    let committers = |vertex: &Vertex| {
+        let uids = plan.committers(vertex).map(|node| node.uid.as_str());
+        uids.collect::<Vec<_>>()
+    };
+    assert_eq!(committers(&plan.vertices[0]), [""; 0]);
+    assert_eq!(committers(&plan.vertices[1]), ["sink", "commits"]);
+}
+
+#[test]
 fn with_one_subtask_everything_chains() {
     assert_eq!(chains(&ExecutionPlan::new(sample(), 1).unwrap()), [vec![0, 1, 2, 3]]);
 }

@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use flott_core::{
-    AttemptId, Clock, Error, Generation, MaxParallelism, OperatorUid, ProcessingTime, Record, Result,
-    SystemClock,
+    AttemptId, CheckpointId, Clock, Error, Generation, MaxParallelism, OperatorUid, ProcessingTime, Record,
+    Result, SystemClock,
     element::Barrier,
     operator::{Downstream, OperatorContext, StepTime, TaskEvent},
     sink::{DeliveryGuarantee, Settler},
@@ -94,8 +94,8 @@ impl TaskSource for Source {
         self.target.barrier(barrier, snapshots)
     }
 
-    fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.target.event(event)
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
+        self.target.event(event, committed)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -101,7 +101,8 @@ pub fn build(
             let (actions, receiver) = mpsc::sync_channel(ACTIONS_MAX);
             let id = TaskId::new(vertex.id, subtask);
             handles.insert(id, TaskHandle { actions, waker: waker.clone() });
-            tasks.push(Task::new(id, head, receiver, Arc::clone(listener)));
+            let committers = plan.committers(vertex).map(|node| node.uid.clone());
+            tasks.push(Task::new(id, committers, head, receiver, Arc::clone(listener)));
         }
     }
     Ok(DeployedTasks { slots, handles, links: builder.links, metrics: builder.metrics })

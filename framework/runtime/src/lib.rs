@@ -5,6 +5,7 @@
 //! threads and processes. Nothing here decides about the job, and nothing knows how the cluster talks.
 #![forbid(unsafe_code)]
 
+mod commits;
 pub mod deployment;
 pub mod exchange;
 pub mod input;

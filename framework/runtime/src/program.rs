@@ -3,7 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use flott_core::{
-    EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
+    CheckpointId, EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
     element::Barrier,
     operator::{OperatorContext, StepTime, TaskEvent},
     sink::Settler,
@@ -55,7 +55,7 @@ pub trait TaskSource: Send {
     ///
     /// # Errors
     /// Fails the task.
-    fn event(&mut self, event: TaskEvent) -> Result<()>;
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()>;
     /// See [`Downstream::flush`](flott_core::operator::Downstream::flush).
     ///
     /// # Errors

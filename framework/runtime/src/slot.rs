@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Clock, operator::StepTime, panic};
+use flott_core::{Clock, ProcessingTime, operator::StepTime, panic};
 
 use crate::task::{Progress, Task};
 
@@ -18,6 +18,9 @@ const SPIN_ROUNDS: u32 = 64;
 
 /// Longest sleep. Sources are polled at least this often; everything else wakes the slot.
 const SLEEP_MAX: Duration = Duration::from_millis(1);
+
+/// Shortest sleep, also when a timer is due already.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
 
 /// Longest sleep when there is no source to poll.
 const SLEEP_MAX_WITHOUT_SOURCE: Duration = Duration::from_millis(100);
@@ -123,17 +126,17 @@ fn run(mut tasks: Vec<Task>, waker: &SlotWaker, is_cancelled: &AtomicBool, clock
                 waker.announce_sleep(true);
             }
             Round::Idle => {
-                thread::park_timeout(sleep_for(&tasks, time, sleep_max));
+                let next_timer = tasks.iter().filter_map(Task::next_timer).min();
+                thread::park_timeout(sleep_for(next_timer, time.processing_time, sleep_max));
             }
         }
     }
 }
 
-fn sleep_for(tasks: &[Task], time: StepTime, sleep_max: Duration) -> Duration {
-    let next_timer = tasks.iter().filter_map(Task::next_timer).min();
+fn sleep_for(next_timer: Option<ProcessingTime>, now: ProcessingTime, sleep_max: Duration) -> Duration {
     next_timer.map_or(sleep_max, |timer| {
-        let millis = timer.0.saturating_sub(time.processing_time.0).max(0);
-        sleep_max.min(Duration::from_millis(millis.unsigned_abs()).max(Duration::from_millis(1)))
+        let millis = timer.0.saturating_sub(now.0).max(0);
+        sleep_max.min(Duration::from_millis(millis.unsigned_abs()).max(SLEEP_MIN))
     })
 }
 
@@ -157,4 +160,22 @@ fn step_all(tasks: &mut [Task], time: StepTime) -> Round {
         }
     }
     round
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_sleeps_until_its_next_timer_and_briefly_when_that_is_due() {
+        let sleep = |next_timer: Option<i64>| {
+            sleep_for(next_timer.map(ProcessingTime), ProcessingTime(1000), SLEEP_MAX_WITHOUT_SOURCE)
+        };
+        assert_eq!(sleep(None), SLEEP_MAX_WITHOUT_SOURCE);
+        assert_eq!(sleep(Some(1030)), Duration::from_millis(30));
+        assert_eq!(sleep(Some(9000)), SLEEP_MAX_WITHOUT_SOURCE);
+        for due in [1000, 0, i64::MIN] {
+            assert_eq!(sleep(Some(due)), SLEEP_MIN);
+        }
+    }
 }

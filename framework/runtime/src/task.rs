@@ -6,7 +6,7 @@ use std::{
 };
 
 use flott_core::{
-    CheckpointId, Error, MonotonicTime, ProcessingTime, Result,
+    CheckpointId, Error, MonotonicTime, OperatorUid, ProcessingTime, Result,
     element::Barrier,
     operator::{StepTime, TaskEvent},
     snapshot::FrozenSnapshot,
@@ -15,6 +15,7 @@ use flott_core::{
 };
 
 use crate::{
+    commits::TaskCommits,
     input::{InputStatus, TaskInput},
     program::TaskSource,
 };
@@ -67,6 +68,7 @@ pub struct Task {
     phase: Phase,
     actions: mpsc::Receiver<TaskAction>,
     listener: Arc<dyn TaskListener>,
+    commits: TaskCommits,
     /// Facts of this step that are not reported yet.
     facts: Vec<TaskFact<FrozenSnapshot>>,
     last_tick: Option<MonotonicTime>,
@@ -75,10 +77,11 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task that has not been opened.
+    /// A task that has not been opened. `committers`: its sinks that commit.
     #[must_use]
     pub fn new(
         id: TaskId,
+        committers: impl IntoIterator<Item = OperatorUid>,
         head: TaskHead,
         actions: mpsc::Receiver<TaskAction>,
         listener: Arc<dyn TaskListener>,
@@ -89,6 +92,7 @@ impl Task {
             phase: Phase::Created,
             actions,
             listener,
+            commits: TaskCommits::new(committers),
             facts: Vec::new(),
             last_tick: None,
             last_flush: MonotonicTime::ZERO,
@@ -188,10 +192,16 @@ impl Task {
     fn event(&mut self, event: TaskEvent) -> Result<()> {
         // A timer may have emitted, with nothing to read behind it.
         self.is_flushed = false;
+        let mut committed = Vec::new();
         match &mut self.head {
-            TaskHead::Source(source) => source.event(event),
-            TaskHead::Input(input) => input.event(event),
+            TaskHead::Source(source) => source.event(event, &mut committed)?,
+            TaskHead::Input(input) => input.event(event, &mut committed)?,
         }
+        for (sink, checkpoint) in committed {
+            self.commits.on_committed(&sink, checkpoint);
+        }
+        self.facts.extend(self.commits.take_news().map(|checkpoint| TaskFact::Committed { checkpoint }));
+        Ok(())
     }
 
     /// Reads some; whether there was anything to do.
@@ -260,7 +270,7 @@ impl Task {
 pub(crate) mod tests {
     use std::sync::Mutex;
 
-    use flott_core::{OperatorUid, SubtaskIndex, VertexId, snapshot::OperatorSnapshot, source::Split};
+    use flott_core::{SubtaskIndex, VertexId, snapshot::OperatorSnapshot, source::Split};
 
     use super::*;
 
@@ -269,12 +279,22 @@ pub(crate) mod tests {
     pub(crate) struct Source {
         log: Arc<Mutex<Vec<String>>>,
         is_done: bool,
+        /// Commits of the sinks behind it that no event has found yet.
+        committed: Arc<Mutex<Vec<(OperatorUid, CheckpointId)>>>,
     }
 
     impl Source {
         fn note(&self, text: impl Into<String>) {
             self.log.lock().unwrap().push(text.into());
         }
+
+        fn commit(&self, sink: &str, checkpoint: u64) {
+            self.committed.lock().unwrap().push((uid(sink), CheckpointId(checkpoint)));
+        }
+    }
+
+    fn uid(name: &str) -> OperatorUid {
+        OperatorUid::new(name).unwrap()
     }
 
     /// An input from which nothing comes.
@@ -285,8 +305,13 @@ pub(crate) mod tests {
         fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
             Ok(InputStatus::Waiting)
         }
-        fn event(&mut self, _event: TaskEvent) -> Result<()> {
+        fn event(
+            &mut self,
+            _event: TaskEvent,
+            committed: &mut Vec<(OperatorUid, CheckpointId)>,
+        ) -> Result<()> {
             self.note("event");
+            committed.append(&mut self.committed.lock().unwrap());
             Ok(())
         }
         fn flush(&mut self) -> Result<()> {
@@ -318,10 +343,15 @@ pub(crate) mod tests {
             self.note(format!("barrier {}", barrier.checkpoint));
             Ok(())
         }
-        fn event(&mut self, event: TaskEvent) -> Result<()> {
+        fn event(
+            &mut self,
+            event: TaskEvent,
+            committed: &mut Vec<(OperatorUid, CheckpointId)>,
+        ) -> Result<()> {
             if let TaskEvent::CheckpointComplete(checkpoint) = event {
                 self.note(format!("complete {checkpoint}"));
             }
+            committed.append(&mut self.committed.lock().unwrap());
             Ok(())
         }
         fn flush(&mut self) -> Result<()> {
@@ -337,13 +367,18 @@ pub(crate) mod tests {
     }
 
     #[derive(Default)]
-    pub(crate) struct Listener(Mutex<Vec<CheckpointId>>);
+    pub(crate) struct Listener(Mutex<Vec<String>>);
 
     impl TaskListener for Listener {
         fn report(&self, _task: TaskId, fact: TaskFact<FrozenSnapshot>) {
-            if let TaskFact::Snapshot { checkpoint, .. } = fact {
-                self.0.lock().unwrap().push(checkpoint);
-            }
+            let text = match fact {
+                TaskFact::Snapshot { checkpoint, .. } => format!("snapshot {checkpoint}"),
+                TaskFact::Committed { checkpoint } => format!("committed {checkpoint}"),
+                TaskFact::Running => "running".into(),
+                TaskFact::Ended => "ended".into(),
+                TaskFact::Declined { .. } | TaskFact::Failed { .. } => panic!("nothing fails"),
+            };
+            self.0.lock().unwrap().push(text);
         }
     }
 
@@ -360,11 +395,23 @@ pub(crate) mod tests {
             Self::with_head(source, head)
         }
 
+        /// A task into which nothing comes.
+        fn idle() -> Self {
+            let source = Source::default();
+            Self::with_head(source.clone(), TaskHead::Input(Box::new(source)))
+        }
+
         fn with_head(source: Source, head: TaskHead) -> Self {
             let (actions, received) = mpsc::sync_channel(8);
             let listener = Arc::new(Listener::default());
             let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
-            let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), head, received, told);
+            let task = Task::new(
+                TaskId::new(VertexId(0), SubtaskIndex(0)),
+                [uid("a"), uid("b")],
+                head,
+                received,
+                told,
+            );
             Self { task, source, actions, listener }
         }
 
@@ -376,6 +423,16 @@ pub(crate) mod tests {
         /// What a step does, each thing once.
         fn step(&mut self) -> Vec<String> {
             self.step_at(0)
+        }
+
+        fn complete(&self, checkpoint: u64) {
+            self.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(checkpoint))).unwrap();
+        }
+
+        /// What the task reports in a step.
+        fn facts_at(&mut self, now_ms: u64) -> Vec<String> {
+            self.step_at(now_ms);
+            std::mem::take(&mut *self.listener.0.lock().unwrap())
         }
 
         fn step_at(&mut self, now_ms: u64) -> Vec<String> {
@@ -399,9 +456,10 @@ pub(crate) mod tests {
         // It failed: the next one has nothing new.
         kit.trigger(3, true);
         assert_eq!(kit.step(), ["barrier 3"]);
-        kit.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(3))).unwrap();
+        kit.complete(3);
         assert_eq!(kit.step(), ["complete 3"]);
-        assert_eq!(*kit.listener.0.lock().unwrap(), [1, 2, 3].map(CheckpointId));
+        let facts = ["running", "snapshot 1", "snapshot 2", "snapshot 3"];
+        assert_eq!(*kit.listener.0.lock().unwrap(), facts);
     }
 
     #[test]
@@ -412,15 +470,54 @@ pub(crate) mod tests {
         assert_eq!(kit.step(), ["barrier 1"]);
         assert_eq!(kit.task.phase, Phase::Ended);
     }
+
     #[test]
     fn what_a_timer_emits_is_sent_though_nothing_comes_in() {
-        let source = Source::default();
-        let mut kit = Kit::with_head(source.clone(), TaskHead::Input(Box::new(source)));
+        let mut kit = Kit::idle();
         assert_eq!(kit.step_at(0), ["event", "flush"]);
         assert_eq!(kit.step_at(0), [""; 0]);
         assert_eq!(kit.step_at(1), ["event", "flush"]);
-        kit.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(1))).unwrap();
+        kit.complete(1);
         assert_eq!(kit.step_at(1), ["event"]);
         assert_eq!(kit.step_at(1), ["flush"]);
+    }
+
+    /// Two sinks commit in the background, long after the completion, and nothing comes in meanwhile.
+    fn check_late_commits(kit: &mut Kit) {
+        kit.complete(7);
+        assert_eq!(kit.facts_at(10), [""; 0]);
+        assert_eq!(kit.facts_at(20), [""; 0]);
+        kit.source.commit("b", 7);
+        assert_eq!(kit.facts_at(21), [""; 0], "the other sink has not committed");
+        kit.source.commit("a", 7);
+        assert_eq!(kit.facts_at(22), ["committed 7"]);
+        assert_eq!(kit.facts_at(23), [""; 0]);
+        // Sinks that commit at once.
+        kit.complete(8);
+        kit.source.commit("a", 8);
+        kit.source.commit("b", 8);
+        assert_eq!(kit.facts_at(23), ["committed 8"]);
+    }
+
+    #[test]
+    fn commits_are_reported_when_the_last_sink_has_committed_though_the_task_is_idle() {
+        let mut kit = Kit::idle();
+        assert_eq!(kit.facts_at(0), ["running"]);
+        check_late_commits(&mut kit);
+    }
+
+    #[test]
+    fn commits_are_reported_also_after_the_end() {
+        let mut kit = Kit::new(Source { is_done: true, ..Source::default() });
+        assert_eq!(kit.facts_at(0), ["running", "ended"]);
+        check_late_commits(&mut kit);
+    }
+
+    #[test]
+    fn commits_are_reported_also_by_a_source_that_has_stopped() {
+        let mut kit = Kit::new(Source::default());
+        kit.trigger(7, true);
+        assert_eq!(kit.facts_at(0), ["running", "snapshot 7"]);
+        check_late_commits(&mut kit);
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use flott_core::{
-    Barrier, Error, OperatorUid, ProcessingTime, Record, Result,
+    Barrier, CheckpointId, Error, OperatorUid, ProcessingTime, Record, Result,
     operator::{ChainLink, Discard, Downstream, Operator, OperatorContext, StepTime, TaskEvent},
     sink::{Settler, Sink, WriterContext},
     snapshot::OperatorSnapshot,
@@ -223,8 +223,8 @@ impl<T: Record> TaskSource for SourceTask<T> {
         self.0.barrier(barrier, snapshots)
     }
 
-    fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.0.event(event)
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
+        self.0.event(event, committed)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -8,10 +8,9 @@ use flott_control::checkpoint::CheckpointKind;
 use flott_core::{
     AttemptId, CheckpointId, Clock, ErrorKind, EventTime, MonotonicTime, OperatorUid, Result, ResultExt,
     operator::Counters,
-    sink::DeliveryGuarantee,
     task::{TaskAction, TaskId},
 };
-use flott_plan::{ExecutionPlan, OperatorRole};
+use flott_plan::ExecutionPlan;
 use flott_runtime::{
     deployment::{SubtaskMetrics, TaskHandle},
     exchange::ExchangeSession,
@@ -36,7 +35,6 @@ pub(super) struct Attempt {
     deadline: Option<MonotonicTime>,
     /// The same for who prepares it.
     cancelled: watch::Sender<bool>,
-    commits: Vec<Commit>,
 }
 
 enum Stage {
@@ -55,13 +53,6 @@ struct Running {
     _exchange: ExchangeSession,
 }
 
-/// A task whose sinks are committing.
-struct Commit {
-    task: TaskId,
-    checkpoint: CheckpointId,
-    sinks: Vec<SubtaskMetrics>,
-}
-
 impl Attempt {
     pub(super) fn new(id: AttemptId) -> Self {
         Self {
@@ -73,7 +64,6 @@ impl Attempt {
             aborted: BTreeMap::new(),
             deadline: None,
             cancelled: watch::Sender::new(false),
-            commits: Vec::new(),
         }
     }
 
@@ -130,35 +120,13 @@ impl Attempt {
         }
     }
 
-    /// Tells every task that a checkpoint is complete, and watches the sinks that commit.
-    pub(super) fn complete(&mut self, plan: &ExecutionPlan, checkpoint: CheckpointId) {
+    /// Tells every task that a checkpoint is complete.
+    pub(super) fn complete(&mut self, checkpoint: CheckpointId) {
         // All barriers before this one's have passed.
         self.aborted = self.aborted.split_off(&checkpoint.next());
         for task in self.tasks(|_| true) {
-            let sinks = self.committers(plan, task);
-            if !sinks.is_empty() {
-                self.commits.retain(|commit| commit.task != task);
-                self.commits.push(Commit { task, checkpoint, sinks });
-            }
             self.tell(task, TaskAction::CompleteCheckpoint(checkpoint));
         }
-    }
-
-    /// Tasks whose sinks have committed since the last call.
-    pub(super) fn take_committed(&mut self) -> Vec<(TaskId, CheckpointId)> {
-        let is_done = |commit: &mut Commit| {
-            let checkpoint = commit.checkpoint.0;
-            let has = |sink: &SubtaskMetrics| {
-                sink.metrics.committed_checkpoint.load(Ordering::Acquire) >= checkpoint
-            };
-            commit.sinks.iter().all(has)
-        };
-        let done = self.commits.extract_if(.., is_done);
-        done.map(|commit| (commit.task, commit.checkpoint)).collect()
-    }
-
-    pub(super) fn is_committing(&self) -> bool {
-        !self.commits.is_empty() && self.deadline.is_none()
     }
 
     /// Ends its tasks. Does not wait.
@@ -239,18 +207,6 @@ impl Attempt {
             }
             Stage::Preparing { .. } | Stage::Gone => Vec::new(),
         }
-    }
-
-    fn committers(&self, plan: &ExecutionPlan, task: TaskId) -> Vec<SubtaskMetrics> {
-        let Stage::Running(running) = &self.stage else {
-            return Vec::new();
-        };
-        let exactly_once = OperatorRole::Sink(DeliveryGuarantee::ExactlyOnce);
-        let operators = plan.vertex(task.vertex).operators.iter().map(|&id| plan.graph.operator(id));
-        let uids: Vec<_> = operators.filter(|node| node.role == exactly_once).map(|node| &node.uid).collect();
-        let is_meant =
-            |metrics: &&SubtaskMetrics| metrics.subtask == task.subtask && uids.contains(&&metrics.uid);
-        running.metrics.iter().filter(is_meant).cloned().collect()
     }
 }
 

@@ -30,9 +30,6 @@ use crate::{
     termination::StopRequests,
 };
 
-/// How often committing sinks are looked at.
-const COMMIT_POLL: Duration = Duration::from_millis(2);
-
 /// Time to send the last words.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -100,8 +97,6 @@ impl Session {
         let (silence_max, period) = (settings.heartbeat_timeout, settings.heartbeat_interval);
         let mut heartbeats = interval(period);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut commits = interval(COMMIT_POLL);
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         while self.end.is_none() || !self.attempts.is_empty() {
             tokio::select! {
@@ -113,9 +108,6 @@ impl Session {
                     self.on_event(event);
                 }
                 signal = stop.next() => self.on_signal(signal),
-                _ = commits.tick(), if self.attempts.values().any(Attempt::is_committing) => {
-                    self.report_commits();
-                }
                 _ = heartbeats.tick() => self.heartbeat(),
                 () = sleep_until(heard + silence_max), if self.end.is_none() => {
                     self.leave(SessionEnd::JobManagerGone(format!("no heartbeat for {silence_max:?}")));
@@ -159,7 +151,7 @@ impl Session {
                 self.with(attempt, |attempt| attempt.trigger(&job.plan, checkpoint, kind));
             }
             ToTaskManager::CheckpointComplete { attempt, checkpoint } => {
-                self.with(attempt, |attempt| attempt.complete(&job.plan, checkpoint));
+                self.with(attempt, |attempt| attempt.complete(checkpoint));
             }
             ToTaskManager::AbortCheckpoint { attempt, checkpoint } => {
                 self.with(attempt, |attempt| attempt.abort_checkpoint(checkpoint));
@@ -256,18 +248,6 @@ impl Session {
             Some(Err(failure)) => TaskFact::Declined { checkpoint, reason: failure.message },
         };
         self.report(attempt, task, fact);
-    }
-
-    fn report_commits(&mut self) {
-        let mut committed = Vec::new();
-        for (&id, attempt) in &mut self.attempts {
-            committed.extend(
-                attempt.take_committed().into_iter().map(|(task, checkpoint)| (id, task, checkpoint)),
-            );
-        }
-        for (id, task, checkpoint) in committed {
-            self.report(id, task, TaskFact::Committed { checkpoint });
-        }
     }
 
     fn heartbeat(&mut self) {

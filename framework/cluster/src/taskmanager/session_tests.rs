@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::mpsc as blocking};
 
-use flott_core::{ProcessingTime, SubtaskIndex, VertexId, operator::TaskEvent};
+use flott_core::{OperatorUid, ProcessingTime, SubtaskIndex, VertexId, operator::TaskEvent};
 use flott_runtime::{
     deployment::DeployedTasks,
     exchange::ExchangeSession,
@@ -56,7 +56,7 @@ impl TaskInput for Holding {
     fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
         Ok(InputStatus::Waiting)
     }
-    fn event(&mut self, _event: TaskEvent) -> Result<()> {
+    fn event(&mut self, _event: TaskEvent, _committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         Ok(())
     }
     fn flush(&mut self) -> Result<()> {
@@ -75,8 +75,8 @@ impl TaskListener for Deaf {
 
 fn prepared(input: Holding) -> Prepared {
     let head = TaskHead::Input(Box::new(input));
-    let (_commands, received) = blocking::sync_channel(1);
-    let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), head, received, Arc::new(Deaf));
+    let (_actions, received) = blocking::sync_channel(1);
+    let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), [], head, received, Arc::new(Deaf));
     let tasks = DeployedTasks {
         slots: BTreeMap::from([(SubtaskIndex(0), (SlotWaker::default(), vec![task]))]),
         handles: BTreeMap::new(),

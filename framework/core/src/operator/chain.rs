@@ -6,7 +6,7 @@ use super::{Downstream, Operator, OperatorContext, Output, TaskEvent};
 use crate::{
     element::{Barrier, Batch, Signal},
     error::Result,
-    id::OperatorUid,
+    id::{CheckpointId, OperatorUid},
     panic,
     record::Record,
     snapshot::OperatorSnapshot,
@@ -113,10 +113,12 @@ impl<O: Operator> Downstream<O::In> for ChainLink<O> {
         self.out.target().barrier(barrier, snapshots)
     }
 
-    fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.run(|operator, _, _| operator.on_event(event))?;
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
+        if let Some(checkpoint) = self.run(|operator, _, _| operator.on_event(event))? {
+            committed.push((self.context.uid.clone(), checkpoint));
+        }
         self.is_due |= matches!(event, TaskEvent::Tick(_));
-        self.out.target().event(event)
+        self.out.target().event(event, committed)
     }
 
     fn resume(&mut self) -> Result<bool> {
@@ -178,7 +180,7 @@ impl<T: Record> Downstream<T> for Discard {
     ) -> Result<()> {
         Ok(())
     }
-    fn event(&mut self, _event: TaskEvent) -> Result<()> {
+    fn event(&mut self, _event: TaskEvent, _committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         Ok(())
     }
     fn resume(&mut self) -> Result<bool> {

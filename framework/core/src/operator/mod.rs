@@ -68,9 +68,6 @@ pub struct OperatorMetrics {
     pub records_dropped: AtomicU64,
     /// The last watermark, in milliseconds.
     pub watermark: AtomicI64,
-    /// For a sink: the newest checkpoint whose output, and that of all before it, is visible. Zero for none. The job
-    /// ends only when every sink says so of the last checkpoint.
-    pub committed_checkpoint: AtomicU64,
 }
 
 /// Records that an operator has counted up to some moment.
@@ -111,7 +108,6 @@ impl Default for OperatorMetrics {
             records_out: AtomicU64::new(0),
             records_dropped: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
-            committed_checkpoint: AtomicU64::new(0),
         }
     }
 }
@@ -175,10 +171,12 @@ pub trait Operator: Send {
 
     /// Something besides input has happened; passed on afterwards. After a tick comes [`Self::fire`].
     ///
+    /// A sink returns the newest checkpoint that it has committed since the last event: the output up to it is visible.
+    ///
     /// # Errors
     /// Fails the task.
-    fn on_event(&mut self, _event: TaskEvent) -> Result<()> {
-        Ok(())
+    fn on_event(&mut self, _event: TaskEvent) -> Result<Option<CheckpointId>> {
+        Ok(None)
     }
 
     /// No more records will come. Emit what is left.
@@ -258,11 +256,12 @@ pub trait Downstream<T: Record>: Send {
         snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
     ) -> Result<()>;
 
-    /// Takes an event.
+    /// Takes an event. Sinks behind this link add the checkpoint that they have committed since the last event to
+    /// `committed`, with their uid.
     ///
     /// # Errors
     /// Fails the task.
-    fn event(&mut self, event: TaskEvent) -> Result<()>;
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()>;
 
     /// Goes on with a bounded part of what signals and events have made due behind this link; whether that was all. To be
     /// called before each element, while there is room: an element that comes earlier has all the rest done first, however

@@ -8,7 +8,7 @@ use std::sync::{
 use crate::{
     element::{Barrier, Batch, Signal},
     error::{Error, Result},
-    id::OperatorUid,
+    id::{CheckpointId, OperatorUid},
     operator::{Downstream, TaskEvent},
     record::Record,
     snapshot::OperatorSnapshot,
@@ -121,7 +121,7 @@ impl<T: Record> Downstream<T> for Collector<T> {
         Ok(())
     }
 
-    fn event(&mut self, _event: TaskEvent) -> Result<()> {
+    fn event(&mut self, _event: TaskEvent, _committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         Ok(())
     }
 

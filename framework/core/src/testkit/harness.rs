@@ -33,6 +33,7 @@ pub struct OperatorHarness<O: Operator> {
     output: Collector<O::Out>,
     metrics: Arc<OperatorMetrics>,
     checkpoint: CheckpointId,
+    committed: Vec<(OperatorUid, CheckpointId)>,
 }
 
 impl<O: Operator> OperatorHarness<O> {
@@ -61,7 +62,7 @@ impl<O: Operator> OperatorHarness<O> {
         let output = Collector::default();
         let mut link = ChainLink::new(operator, context, Box::new(output.clone()));
         link.open()?;
-        Ok(Self { link, output, metrics, checkpoint: CheckpointId(0) })
+        Ok(Self { link, output, metrics, checkpoint: CheckpointId(0), committed: Vec::new() })
     }
 
     /// What the operator counts.
@@ -107,8 +108,25 @@ impl<O: Operator> OperatorHarness<O> {
     /// The operator's.
     pub fn tick(&mut self, time: i64) -> Result<()> {
         let now = MonotonicTime::from_millis(time.unsigned_abs());
-        self.link.event(TaskEvent::Tick(StepTime { now, processing_time: ProcessingTime(time) }))?;
+        self.event(TaskEvent::Tick(StepTime { now, processing_time: ProcessingTime(time) }))?;
         self.fire_all()
+    }
+
+    /// Completes a checkpoint.
+    ///
+    /// # Errors
+    /// The operator's.
+    pub fn complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.event(TaskEvent::CheckpointComplete(checkpoint))
+    }
+
+    /// The checkpoints that the operator, a sink, has committed since the last call.
+    pub fn take_committed(&mut self) -> Vec<CheckpointId> {
+        self.committed.drain(..).map(|(_, checkpoint)| checkpoint).collect()
+    }
+
+    fn event(&mut self, event: TaskEvent) -> Result<()> {
+        self.link.event(event, &mut self.committed)
     }
 
     fn fire_all(&mut self) -> Result<()> {

@@ -119,14 +119,14 @@ where
         Ok(())
     }
 
-    fn on_event(&mut self, event: TaskEvent) -> Result<()> {
+    fn on_event(&mut self, event: TaskEvent) -> Result<Option<CheckpointId>> {
         if let TaskEvent::Tick(time) = event {
             self.processing_time = time.processing_time;
             if self.next_tick.is_some_and(|next| next <= time.processing_time) {
                 self.processing_due = Some(time.processing_time);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn fire(&mut self, out: &mut Output<F::Out>) -> Result<bool> {

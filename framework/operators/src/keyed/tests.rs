@@ -255,7 +255,7 @@ fn many_timers_fire_bit_by_bit_and_the_watermark_follows_them() {
 fn processing_time_timers_wait_for_room() {
     let time = StepTime { processing_time: ProcessingTime(5000), ..StepTime::default() };
     let tick = |link: &mut dyn Downstream<Record>| {
-        link.event(TaskEvent::Tick(time)).unwrap();
+        link.event(TaskEvent::Tick(time), &mut Vec::new()).unwrap();
         assert_eq!(link.next_timer(), Some(ProcessingTime(100)), "what is due stays due");
     };
     assert_eq!(fired(2, tick), [0, 256, 256, 256, 232]);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use flott_core::{
-    BATCH_RECORDS_MAX, Barrier, Batch, EventTime, MonotonicTime, OperatorUid, ProcessingTime, Record, Result,
-    Signal, Watermark,
+    BATCH_RECORDS_MAX, Barrier, Batch, CheckpointId, EventTime, MonotonicTime, OperatorUid, ProcessingTime,
+    Record, Result, Signal, Watermark,
     operator::{Downstream, OperatorMetrics, StepTime, TaskEvent},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
     source::{SPLITS_STATE, SourceOutput, SourceReader, SourceStatus, Split},
@@ -144,15 +144,19 @@ impl<T: Record> SourceOperator<T> {
         self.emitter.target.barrier(barrier, snapshots)
     }
 
-    /// Takes an event and passes it on.
+    /// Takes an event and passes it on, see [`Downstream::event`].
     ///
     /// # Errors
     /// Fails the task.
-    pub fn event(&mut self, event: TaskEvent) -> Result<()> {
+    pub fn event(
+        &mut self,
+        event: TaskEvent,
+        committed: &mut Vec<(OperatorUid, CheckpointId)>,
+    ) -> Result<()> {
         if let TaskEvent::CheckpointComplete(checkpoint) = event {
             self.reader.on_checkpoint_complete(checkpoint)?;
         }
-        self.emitter.target.event(event)
+        self.emitter.target.event(event, committed)
     }
 
     /// Sends partly filled batches on their way: there is nothing more to do for now.

@@ -246,7 +246,8 @@ fn barriers_snapshot_the_splits_also_after_the_end() {
         assert!(ids.eq(["s0", "s1"]));
         test.poll(checkpoint);
         test.output.take();
-        test.source.event(TaskEvent::CheckpointComplete(CheckpointId(checkpoint))).unwrap();
+        let complete = TaskEvent::CheckpointComplete(CheckpointId(checkpoint));
+        test.source.event(complete, &mut Vec::new()).unwrap();
     }
     assert!(test.completed.try_iter().eq([1, 2]));
 }

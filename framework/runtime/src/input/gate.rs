@@ -1,7 +1,7 @@
 //! Reads the channels of a task in turn and passes down what they deliver.
 
 use flott_core::{
-    Batch, Record, Result, StreamElement,
+    Batch, CheckpointId, OperatorUid, Record, Result, StreamElement,
     element::{Barrier, Signal},
     operator::{Downstream, TaskEvent},
     snapshot::FrozenSnapshot,
@@ -34,7 +34,7 @@ pub trait TaskInput: Send {
     ///
     /// # Errors
     /// Fails the task.
-    fn event(&mut self, event: TaskEvent) -> Result<()>;
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()>;
 
     /// See [`Downstream::flush`].
     ///
@@ -167,8 +167,8 @@ impl<T: Record> TaskInput for InputGate<T> {
         Ok(status)
     }
 
-    fn event(&mut self, event: TaskEvent) -> Result<()> {
-        self.target.event(event)
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
+        self.target.event(event, committed)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -184,9 +184,7 @@ impl<T: Record> TaskInput for InputGate<T> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use flott_core::{
-        CheckpointId, EventTime, OperatorUid, ProcessingTime, Watermark, snapshot::OperatorSnapshot,
-    };
+    use flott_core::{EventTime, ProcessingTime, Watermark, snapshot::OperatorSnapshot};
 
     use super::*;
     use crate::{
@@ -236,7 +234,11 @@ mod tests {
             self.note(format!("barrier {}", barrier.checkpoint));
             Ok(())
         }
-        fn event(&mut self, _event: TaskEvent) -> Result<()> {
+        fn event(
+            &mut self,
+            _event: TaskEvent,
+            _committed: &mut Vec<(OperatorUid, CheckpointId)>,
+        ) -> Result<()> {
             Ok(())
         }
         fn resume(&mut self) -> Result<bool> {

@@ -1,7 +1,7 @@
 //! Sends what a task emits over the channels of one edge.
 
 use flott_core::{
-    Batch, OperatorUid, ProcessingTime, Record, Result, StreamElement, Watermark,
+    Batch, CheckpointId, OperatorUid, ProcessingTime, Record, Result, StreamElement, Watermark,
     element::{Barrier, Signal},
     operator::{Downstream, TaskEvent},
     snapshot::OperatorSnapshot,
@@ -131,7 +131,7 @@ impl<T: Record> Downstream<T> for ExchangeOutput<T> {
         self.take_failure()
     }
 
-    fn event(&mut self, _event: TaskEvent) -> Result<()> {
+    fn event(&mut self, _event: TaskEvent, _committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         Ok(())
     }
 
