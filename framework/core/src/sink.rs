@@ -89,8 +89,8 @@ pub trait SinkWriter: Send {
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<()>;
 
     /// Whether the output of all checkpoints up to this one, for which [`Self::commit`] was called, is visible. A writer
-    /// that commits in the background says no until it is. Asked after each [`Self::tick`] until it says yes; the job does
-    /// not end before.
+    /// that commits in the background says no until it is. Asked after each [`Self::tick`] until it says yes; a job
+    /// whose sink is exactly-once does not end before.
     fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
         true
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use flott_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use flott_core::{Clock, Error, ErrorKind, MonotonicTime, Result, SystemClock};
 use kafka_protocol::{
     messages::{FindCoordinatorRequest, FindCoordinatorResponse},
     protocol::{Request, StrBytes},
@@ -25,6 +25,8 @@ use super::{
 /// Pauses between the attempts of one call grow from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A broker that has not answered for so long when a call is given up counts as lost.
+const SLOW: Duration = Duration::from_millis(500);
 /// Keys asked for in one request, and coordinators remembered.
 const KEYS_PER_REQUEST_MAX: usize = 500;
 const COORDINATORS_MAX: usize = 100_000;
@@ -120,7 +122,7 @@ impl KafkaClient {
     ) -> Result<(BrokerAddress, R::Response), Failure> {
         let mut lease = self.lease_any().await?;
         let address = lease.connection.address().clone();
-        let answer = lease.connection.call(request, version_max).await;
+        let answer = self.watch(&address, lease.connection.call(request, version_max)).await;
         Ok((address, self.finish(lease, answer)?))
     }
 
@@ -152,7 +154,7 @@ impl KafkaClient {
         version_max: i16,
     ) -> Result<R::Response, Failure> {
         let mut lease = self.lease(address).await?;
-        let answer = lease.connection.call(request, version_max).await;
+        let answer = self.watch(address, lease.connection.call(request, version_max)).await;
         self.finish(lease, answer)
     }
 
@@ -175,10 +177,17 @@ impl KafkaClient {
         for chunk in missing.chunks(KEYS_PER_REQUEST_MAX) {
             let mut lease = self.lease_any().await?;
             let teller = lease.connection.address().clone();
-            let answer = find(&mut lease, kind, chunk).await;
-            for (key, address) in self.finish(lease, answer)? {
-                self.remember(kind, key, (address, teller.clone()));
+            let answer = self.watch(&teller, find(&mut lease, kind, chunk)).await;
+            let mut result = Ok(());
+            for place in self.finish(lease, answer)? {
+                match place {
+                    Ok((key, address)) => self.remember(kind, key, (address, teller.clone())),
+                    Err(failure @ Failure::Stop(_)) => return Err(failure),
+                    Err(failure) => result = Err(failure),
+                }
             }
+            // It answers, but another broker may know more.
+            result.inspect_err(|_| self.doubt(&teller))?;
         }
         Ok(())
     }
@@ -255,8 +264,17 @@ impl KafkaClient {
             self.forget_coordinators_at(address);
             return Err(Failure::Retry(Error::new(ErrorKind::Unreachable, cause)));
         }
-        let lease = self.shared.pool.lease(address, permit).await;
+        let lease = self.watch(address, self.shared.pool.lease(address, permit)).await;
         lease.inspect_err(|failure| self.shun(address, failure))
+    }
+
+    /// Waits for `answer` of a broker. If the caller's patience ends first, the broker counts as lost: the next call asks another
+    /// one, also where the patience is shorter than the request timeout.
+    pub(super) async fn watch<T>(&self, address: &BrokerAddress, answer: impl Future<Output = T>) -> T {
+        let mut watched = Watched { client: self, address, since: Some(SystemClock.now()) };
+        let answer = answer.await;
+        watched.since = None;
+        answer
     }
 
     pub(super) fn finish<T>(&self, lease: Lease, answer: Result<T, Failure>) -> Result<T, Failure> {
@@ -271,9 +289,13 @@ impl KafkaClient {
     }
 
     fn shun(&self, address: &BrokerAddress, (Failure::Retry(cause) | Failure::Stop(cause)): &Failure) {
+        self.on_lost(address, cause.to_string());
+    }
+
+    fn on_lost(&self, address: &BrokerAddress, cause: String) {
         self.shared.pool.forget(address);
         self.forget_coordinators_at(address);
-        self.brokers().on_lost(address, SystemClock.now(), cause.to_string());
+        self.brokers().on_lost(address, SystemClock.now(), cause);
     }
 
     fn brokers(&self) -> MutexGuard<'_, Brokers> {
@@ -282,6 +304,25 @@ impl KafkaClient {
 
     fn coordinators(&self) -> MutexGuard<'_, Coordinators> {
         self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A broker that somebody waits for.
+struct Watched<'a> {
+    client: &'a KafkaClient,
+    address: &'a BrokerAddress,
+    /// `None` when the wait is over.
+    since: Option<MonotonicTime>,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let waited = self.since.map(|since| SystemClock.now().since(since));
+        // The patience of a call can end while its last request has hardly begun.
+        if let Some(waited) = waited.filter(|&waited| waited >= SLOW) {
+            self.client
+                .on_lost(self.address, format!("broker {}: no answer within {waited:?}", self.address));
+        }
     }
 }
 
@@ -303,31 +344,29 @@ pub(super) fn not_located(key: &str) -> Failure {
 /// The first version that takes many keys at once.
 const MANY_KEYS: i16 = 4;
 
-async fn find(
-    lease: &mut Lease,
-    kind: CoordinatorKind,
-    keys: &[String],
-) -> Result<Vec<(String, BrokerAddress)>, Failure> {
+/// A key and its coordinator, or the reason why the broker names none.
+type Place = Result<(String, BrokerAddress), Failure>;
+
+async fn find(lease: &mut Lease, kind: CoordinatorKind, keys: &[String]) -> Result<Vec<Place>, Failure> {
     let request = FindCoordinatorRequest::default().with_key_type(kind as i8);
     if lease.connection.version::<FindCoordinatorRequest>(MANY_KEYS)? == MANY_KEYS {
         let names = keys.iter().cloned().map(StrBytes::from_string).collect();
         let answer = lease.connection.call(&request.with_coordinator_keys(names), MANY_KEYS).await?;
-        return answer
-            .coordinators
-            .iter()
+        let places = answer.coordinators.iter();
+        return Ok(places
             .map(|found| place(found.key.as_str(), found.error_code, found.host.as_str(), found.port))
-            .collect();
+            .collect());
     }
     let mut places = Vec::new();
     for key in keys {
         let request = request.clone().with_key(StrBytes::from_string(key.clone()));
         let found: FindCoordinatorResponse = lease.connection.call(&request, MANY_KEYS).await?;
-        places.push(place(key, found.error_code, found.host.as_str(), found.port)?);
+        places.push(place(key, found.error_code, found.host.as_str(), found.port));
     }
     Ok(places)
 }
 
-fn place(key: &str, code: i16, host: &str, port: i32) -> Result<(String, BrokerAddress), Failure> {
+fn place(key: &str, code: i16, host: &str, port: i32) -> Place {
     let (code, what) = (KafkaCode(code), format!("find the coordinator of {key}"));
     if code != KafkaCode::NONE {
         let error = code.into_error(&what);

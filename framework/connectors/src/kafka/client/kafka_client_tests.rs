@@ -50,6 +50,45 @@ async fn a_broker_that_names_a_coordinator_which_is_gone_does_not_hold_a_call_up
 }
 
 #[tokio::test]
+async fn a_broker_that_hangs_costs_a_call_of_little_patience_once() {
+    let (hangs, live) = (FakeBroker::bind().await, FakeBroker::bind().await);
+    // Its port takes connections, and nobody answers.
+    let client = client(&[&hangs.address, &live.address], &[]).with_patience(Duration::from_millis(700));
+    let address = live.address.clone();
+    live.serve(move |asked| match asked.key {
+        ApiKey::FindCoordinator => coordinator(asked, &address),
+        ApiKey::EndTxn => fields(&EndTxnResponse::default(), asked),
+        _ => None,
+    });
+    assert!(client.end_transaction("t", PRODUCER, true).await.is_err());
+    assert_eq!(client.end_transaction("t", PRODUCER, true).await.unwrap(), KafkaCode::NONE);
+    // A coordinator that hangs is looked for again as well.
+    let kind = CoordinatorKind::Transaction;
+    client.remember(kind, "u".into(), (hangs.address.clone(), hangs.address.clone()));
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(client.end_transaction("u", PRODUCER, true).await.is_err());
+    assert_eq!(client.end_transaction("u", PRODUCER, true).await.unwrap(), KafkaCode::NONE);
+}
+
+#[tokio::test]
+async fn a_broker_that_knows_no_coordinator_is_not_lost() {
+    let (early, live) = (FakeBroker::bind().await, FakeBroker::bind().await);
+    let client = client(&[&early.address, &live.address], &[]);
+    early.serve(|asked| match asked.key {
+        ApiKey::FindCoordinator => {
+            let code = KafkaCode::COORDINATOR_NOT_AVAILABLE.0;
+            let none = Coordinator::default().with_key(StrBytes::from_static_str("t")).with_error_code(code);
+            fields(&FindCoordinatorResponse::default().with_coordinators(vec![none]), asked)
+        }
+        _ => fields(&EndTxnResponse::default(), asked),
+    });
+    let address = client.brokers().any(SystemClock.now());
+    live.serve(move |asked| coordinator(asked, &address));
+    // The other one names it, and it is asked at once.
+    assert_eq!(client.end_transaction("t", PRODUCER, true).await.unwrap(), KafkaCode::NONE);
+}
+
+#[tokio::test]
 async fn when_a_broker_fails_all_its_keys_are_looked_for_again() {
     let (bootstrap, dead) = (FakeBroker::bind().await, FakeBroker::bind().await);
     let client = client(&[&bootstrap.address], &[]);

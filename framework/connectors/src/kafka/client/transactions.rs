@@ -279,7 +279,8 @@ impl KafkaClient {
             request.transactional_id_pattern = Some(StrBytes::from_string(pattern(stem)));
         }
         let mut listing = Listing::new(stem);
-        let answer = lease.connection.call_in_pieces(&request, version, |bytes| listing.feed(bytes)).await;
+        let pieces = lease.connection.call_in_pieces(&request, version, |bytes| listing.feed(bytes));
+        let answer = self.watch(address, pieces).await;
         self.finish(lease, answer)?;
         let (code, listed) = listing.finish().map_err(Failure::Retry)?;
         match code {

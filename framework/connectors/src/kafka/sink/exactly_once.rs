@@ -203,9 +203,9 @@ impl<T: Record> ExactlyOnceWriter<T> {
             return Ok(());
         }
         Err(Error::transient(format!(
-            "all {SLOTS_MAX} Kafka producers of the sink hold output of checkpoints that did not complete, or of which a \
-             partition has no marker, so that it can take no more records, nor the barrier behind them. Look at why \
-             checkpoints fail, and at earlier warnings"
+            "all {SLOTS_MAX} Kafka producers of the sink wait for a checkpoint to complete, or for a commit marker that a \
+             partition lacks. The sink can take no more records, nor the barrier behind them. Look at why checkpoints fail, \
+             and at earlier warnings"
         )))
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Inspector {
     client: Arc<BlockingClient>,
     events: SyncSender<Event>,
     is_cancelled: Arc<AtomicBool>,
-    /// That this user may not look was said.
+    /// Whether the missing permission has been reported.
     is_refusal_told: Arc<AtomicBool>,
 }
 
@@ -97,10 +97,16 @@ impl Inspection {
             let looked = self.look(client);
             if let Ok((is_over, report)) = &looked {
                 if !report.refused.is_empty() && !is_refusal_told.swap(true, Ordering::Relaxed) {
-                    report.unseen().iter().for_each(|line| tracing::warn!("an exactly-once writer {line}"));
+                    report.unseen().iter().for_each(|line| {
+                        tracing::warn!("an exactly-once writer {line}: it trusts the coordinator");
+                    });
                 }
                 if let Some(hanging) = self.on_look(*is_over, report) {
                     return Some(hanging);
+                }
+                if !report.missing.is_empty() {
+                    // A single broker may be behind the others.
+                    pause = PAUSE_MAX;
                 }
             }
             if SystemClock.now().since(warned) >= WARNING_INTERVAL {
@@ -130,9 +136,13 @@ impl Inspection {
         })
     }
 
-    /// The places that never get the marker, once all others have it.
+    /// The places that never get the marker, once all others have it. Before the coordinator has all answers, a leader may show
+    /// a marker that its successor does not have.
     fn on_look(&mut self, is_over: bool, report: &AuditReport) -> Option<Vec<HangingTransaction>> {
-        if is_over && !report.hanging.is_empty() {
+        if !is_over {
+            return None;
+        }
+        if !report.hanging.is_empty() {
             return Some(report.hanging.clone());
         }
         self.items = report.open_items();
@@ -196,7 +206,8 @@ mod tests {
         let open = hanging(&inspection.items[0]);
         let report = AuditReport { hanging: vec![open.clone()], ..Default::default() };
         assert_eq!(inspection.on_look(false, &report), None);
-        assert_eq!(inspection.items, std::slice::from_ref(&open.item));
+        assert_eq!(inspection.on_look(false, &AuditReport::default()), None, "a marker may be lost yet");
+        assert_eq!(inspection.items.len(), 2);
         assert_eq!(inspection.on_look(true, &report), Some(vec![open]));
     }
 
