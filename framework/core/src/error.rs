@@ -139,7 +139,7 @@ impl Error {
         self.0.position.as_deref()
     }
 
-    /// What happens next.
+    /// The kind, which decides whether the job is restarted.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -164,7 +164,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     }
 }
 
-/// Of a foreign error: a connection that is refused, lost or too slow can be there again later.
+/// The kind of a foreign error: a connection that is refused, lost or too slow may come back later.
 fn kind_of(error: &(dyn std::error::Error + 'static)) -> ErrorKind {
     use std::io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,

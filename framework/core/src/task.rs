@@ -107,9 +107,9 @@ pub enum TaskAction {
 /// Why something ended: an error as plain data, which can be compared, sent and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What happens next.
+    /// The kind, which decides whether the job is restarted.
     pub kind: ErrorKind,
-    /// What happened, why, and what to do about it.
+    /// The failure, its cause and the remedy, for people.
     pub message: String,
     /// The position in a source of the records that were processed then, if it is known.
     pub position: Option<String>,
@@ -122,7 +122,7 @@ impl Failure {
         Self { kind, message: message.into(), position: None }
     }
 
-    /// Whether a restart of the job can help.
+    /// Returns `true` if a restart of the job can help.
     #[must_use]
     pub fn is_restartable(&self) -> bool {
         self.kind.is_restartable()

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 const CHECKPOINT_LIMIT_MIN: Duration = Duration::from_secs(1);
 
 /// A transaction that is not committed within `timeout` is aborted, and with it output that a completed checkpoint lists.
-/// So its time is divided; each part is limited by whoever is in charge of it:
+/// The budget divides this time; the owner of each part enforces its limit:
 ///
 /// ```text
 /// 0                               1/2             3/4     7/8      1
@@ -32,7 +32,7 @@ pub struct TransactionBudget {
 }
 
 impl TransactionBudget {
-    /// Of transactions that are aborted after `timeout`.
+    /// The budget of transactions that are aborted after `timeout`.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout }

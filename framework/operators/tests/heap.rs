@@ -14,7 +14,7 @@ use flott_operators::{
 };
 use flott_state::heap::HeapBackend;
 
-/// Of the tables.
+/// The hash seed of the tables.
 const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 
 type Record = (u32, u64);

@@ -23,8 +23,8 @@ pub enum OperatorRole {
 }
 
 impl OperatorRole {
-    /// Whether this is a sink that commits in two phases: its tasks report what they have committed, and the job ends only
-    /// when all have reported the last checkpoint.
+    /// Returns `true` for a sink that commits in two phases. Its tasks report their commits, and the job ends only when all of
+    /// them have reported the last checkpoint.
     #[must_use]
     pub fn commits(&self) -> bool {
         *self == Self::Sink(DeliveryGuarantee::ExactlyOnce)

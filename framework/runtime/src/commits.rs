@@ -1,4 +1,4 @@
-//! What the sinks of one task have committed.
+//! The commits of the sinks of one task.
 
 use std::collections::BTreeMap;
 

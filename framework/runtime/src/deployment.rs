@@ -112,7 +112,7 @@ pub fn build(
 #[derive(Clone, Copy)]
 struct Here<'a> {
     subtask: SubtaskIndex,
-    /// Of its slot.
+    /// The waker of its slot.
     waker: &'a SlotWaker,
 }
 

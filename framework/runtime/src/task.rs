@@ -429,7 +429,7 @@ pub(crate) mod tests {
             self.actions.send(TaskAction::CompleteCheckpoint(CheckpointId(checkpoint))).unwrap();
         }
 
-        /// What the task reports in a step.
+        /// The facts that the task reports in a step.
         fn facts_at(&mut self, now_ms: u64) -> Vec<String> {
             self.step_at(now_ms);
             std::mem::take(&mut *self.listener.0.lock().unwrap())

@@ -51,9 +51,9 @@ pub(crate) struct CrewSpec {
     /// Directory for the standard output and error of the processes.
     pub(crate) directory: PathBuf,
     pub(crate) checkpoints: PathBuf,
-    /// Of every JobManager.
+    /// Arguments of every JobManager.
     pub(crate) arguments: Vec<String>,
-    /// Of every process.
+    /// Arguments of every process.
     pub(crate) common: Vec<String>,
 }
 

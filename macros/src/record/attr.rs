@@ -9,7 +9,7 @@ use crate::errors::{Errors, unknown};
 pub(super) struct FieldAttributes {
     pub(super) event_time: Option<Path>,
     pub(super) serde: Option<Path>,
-    /// Of what serde writes: its number, and the token.
+    /// The version of the serde format: its number, and the token.
     pub(super) version: Option<(u32, Path)>,
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::Job;
 use crate::settings::ClusterSettings;
 
-/// Of the job's source.
+/// The uid of the job's source.
 pub(super) fn uid() -> OperatorUid {
     OperatorUid::new("sum").unwrap()
 }

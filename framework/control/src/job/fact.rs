@@ -9,7 +9,7 @@ use flott_core::{
 use super::RestoredCheckpoint;
 use crate::checkpoint::StoreFailure;
 
-/// What the driver tells the JobMaster. `S` is a task's snapshot as it has been written.
+/// A fact that the driver reports to the JobMaster. `S` is the written snapshot of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "variants are documented; their fields are named by their types")]
 pub enum Fact<S> {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use flott_core::{MaxParallelism, hash::HashSeed, testkit::Random};
 use subtasks::{Emitted, Snapshot, Subtasks};
 
-/// Of the tables.
+/// The hash seed of the tables.
 const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 
 /// One thing that happens to an operator.

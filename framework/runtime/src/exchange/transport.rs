@@ -16,7 +16,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 /// A handshake under way. It has no time limit of its own: its caller sets one.
 pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn ByteStream>>> + Send + 'a>>;
 
-/// Has both ends of a connection prove that they belong to one cluster, and encrypts what follows.
+/// Authenticates both ends of a connection as members of one cluster, and encrypts the data that follows.
 pub trait SecureTransport: Send + Sync {
     /// Takes a connection.
     ///

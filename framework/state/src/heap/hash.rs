@@ -18,7 +18,7 @@ impl KeyHash {
         Self { group: key.key_hash(), table: key.table_hash(seed, scratch) }
     }
 
-    /// Of the key at a position of a batch.
+    /// The hash of the key at a position of a batch.
     #[inline]
     pub(super) fn in_batch<K: Key>(batch: &KeyBatch<K>, at: usize, seed: HashSeed) -> Self {
         let group = batch.hashes[at];

@@ -142,7 +142,7 @@ impl Journal {
     /// Takes over from whoever led when `observed` was seen: becomes leader in an epoch of its own. `change` is applied to
     /// what the journal says, after epoch and leader were set.
     ///
-    /// Of JobManagers that observed the same leader, exactly one succeeds.
+    /// Exactly one of the JobManagers that observed the same leader succeeds.
     ///
     /// # Errors
     /// [`AppendError::Conflict`] when another JobManager has taken over since, or the job has ended. Otherwise when the

@@ -67,7 +67,7 @@ fn dies_after_the_flush_before_its_acknowledgement() {
     act.finish();
 }
 
-/// Of two subtasks, the second has acknowledged and the first cannot.
+/// The second of two subtasks has acknowledged, and the first cannot.
 #[test]
 fn dies_after_its_acknowledgement_before_the_checkpoint_is_stored() {
     let acknowledging = Arc::new(Mutex::new(BTreeSet::new()));

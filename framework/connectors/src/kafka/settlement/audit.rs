@@ -78,7 +78,7 @@ pub struct AuditReport {
 }
 
 impl Outcome {
-    /// Of the newest transaction of an id that is fenced since.
+    /// The outcome of the newest transaction of an id that was fenced after it.
     pub(super) fn of(phase: &TransactionPhase) -> Self {
         match phase {
             TransactionPhase::PrepareCommit | TransactionPhase::CompleteCommit => Self::Committed,

@@ -61,7 +61,7 @@ pub(super) struct Witnesses<'a> {
     pub(super) doubt: Doubt,
     pub(super) seen: &'a [TransactionDescription],
     pub(super) marker: &'a MarkerReading,
-    /// Of the first record of each partition that could be looked up.
+    /// The fate of the first record of each partition that could be looked up.
     pub(super) records: Option<&'a [RecordFate]>,
 }
 

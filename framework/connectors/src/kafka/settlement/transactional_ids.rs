@@ -5,8 +5,8 @@ use flott_core::{Error, ErrorKind, Generation, OperatorUid, Result, SubtaskIndex
 /// Longest transactional id, in bytes: it is the group of its marker as well, and brokers take no longer ones.
 const BYTES_MAX: usize = 249;
 
-/// So many generations after the newest known one are looked for by name. Each start of a JobManager and each restart of a job
-/// takes one.
+/// Number of generations after the newest known one that are looked up by name. Each start of a JobManager and each restart of a
+/// job takes one generation.
 const LATER_GENERATIONS_MAX: u64 = 500;
 
 /// The transactional ids of one sink in one generation: `{prefix}.{uid}.g{generation}.{subtask}.{slot}`.

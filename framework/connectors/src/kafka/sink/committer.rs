@@ -28,7 +28,7 @@ pub(super) enum Event {
     Started(SlotIndex, Result<Arc<Lane>>),
     /// Committed; whether the first request was answered with success.
     Committed(SlotIndex, Result<bool>),
-    /// Whether all partitions have the marker of its transaction.
+    /// The partitions of its transaction have been asked. `true`: all of them have its marker.
     Inspected(SlotIndex, bool),
 }
 

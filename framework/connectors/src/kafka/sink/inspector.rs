@@ -34,11 +34,11 @@ pub(super) struct Inspector {
     client: Arc<BlockingClient>,
     events: SyncSender<Event>,
     is_cancelled: Arc<AtomicBool>,
-    /// Whether the missing permission has been reported.
+    /// The missing permission has been reported.
     is_refusal_told: Arc<AtomicBool>,
 }
 
-/// What is left to be seen of one transaction.
+/// The partitions of one transaction that are not known to be closed.
 struct Inspection {
     items: Vec<AuditItem>,
 }
@@ -126,7 +126,8 @@ impl Inspection {
         None
     }
 
-    /// Whether the coordinator has sent all markers, and then what the leaders of the partitions know.
+    /// Asks the coordinator, and then the leaders of the partitions. Returns `true` with their report if no marker was under way
+    /// before they were asked.
     fn look(&self, client: &BlockingClient) -> Result<(bool, AuditReport)> {
         let Some(item) = self.items.first() else { return Ok((true, AuditReport::default())) };
         client.ask(async |client| {

@@ -82,7 +82,7 @@ impl Transaction {
         self.client.ask(async |client| client.describe_transaction(&self.id).await)
     }
 
-    /// What was listed, once a checkpoint has listed it.
+    /// The committable, if a checkpoint has listed the transaction.
     pub(super) fn committable(&self) -> Option<Committable> {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -179,7 +179,7 @@ mod tests {
 
     const OURS: ProducerIdentity = ProducerIdentity { id: 7, epoch: 3 };
 
-    /// Of a producer that reaches no broker.
+    /// A transaction whose producer reaches no broker.
     fn transaction() -> Transaction {
         let settings = SinkSettings::new("127.0.0.1:1", "t");
         let config = settings.transactional_config("p.a.g1.0.0", Duration::from_secs(60)).unwrap();
