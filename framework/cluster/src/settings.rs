@@ -150,28 +150,38 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// Checks what one value alone cannot show.
+    /// Checks the ranges of values, and what one value alone cannot show.
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`]: what is wrong and what to do.
+    /// [`ErrorKind::Settings`]: all that is wrong, and what to do.
     pub fn check(&self) -> Result<()> {
-        let refuse = |message: &str| Err(Error::new(ErrorKind::Settings, message));
-        if self.slots == 0 || self.parallelism == 0 {
-            return refuse("`slots` and `parallelism` must be at least 1");
+        let mistakes = self.mistakes();
+        if mistakes.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Settings, mistakes.join("; "))) }
+    }
+
+    /// Lists what [`Self::check`] refuses.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut refuse_if = |is_wrong: bool, message: String| mistakes.extend(is_wrong.then_some(message));
+        for (name, value) in [("slots", self.slots), ("parallelism", self.parallelism)] {
+            refuse_if(value == 0, format!("`{name}` must be at least 1"));
         }
-        if self.slots > SLOTS_MAX {
-            return Err(Error::new(
-                ErrorKind::Settings,
-                format!("`slots` is {}; a TaskManager offers at most {SLOTS_MAX}", self.slots),
-            ));
+        refuse_if(
+            self.slots > SLOTS_MAX,
+            format!("`slots` is {}; a TaskManager offers at most {SLOTS_MAX}", self.slots),
+        );
+        for (name, value) in [
+            ("checkpoint_interval", self.checkpoint_interval),
+            ("heartbeat_interval", self.heartbeat_interval),
+        ] {
+            refuse_if(value.is_zero(), format!("`{name}` must be longer than 0s"));
         }
-        if self.checkpoint_interval.is_zero() || self.heartbeat_interval.is_zero() {
-            return refuse("`checkpoint_interval` and `heartbeat_interval` must be longer than 0s");
-        }
-        if self.heartbeat_timeout <= self.heartbeat_interval {
-            return refuse("`heartbeat_timeout` must be longer than `heartbeat_interval`");
-        }
-        Ok(())
+        refuse_if(
+            self.heartbeat_timeout <= self.heartbeat_interval,
+            "`heartbeat_timeout` must be longer than `heartbeat_interval`".into(),
+        );
+        mistakes
     }
 
     /// Whether state outlives the process. Without a checkpoint directory a local run has a temporary one.
@@ -206,7 +216,6 @@ impl ClusterSettings {
                 heartbeat_timeout: self.heartbeat_timeout,
             },
             slot_timeout: unless_zero(self.slot_timeout),
-            initial_slot_timeout: unless_zero(self.slot_timeout),
             start_timeout: unless_zero(self.start_timeout),
             refusal_timeout: unless_zero(self.refusal_timeout),
             // The TaskManager gives up first and says why.
@@ -329,5 +338,7 @@ mod tests {
         assert!(ClusterSettings::default().check().is_ok());
         let settings = ClusterSettings { heartbeat_timeout: Duration::from_secs(1), ..Default::default() };
         assert_eq!(settings.check().unwrap_err().kind(), ErrorKind::Settings);
+        let settings = ClusterSettings { slots: 0, checkpoint_interval: Duration::ZERO, ..settings };
+        assert_eq!(settings.mistakes().len(), 3, "all are named");
     }
 }

@@ -225,6 +225,7 @@ fn read_settings(layers: &Layers) -> Result<(LaunchSettings, ClusterSettings, Ve
         let origin = layers.get("log").map_or("default", |sourced| sourced.origin.as_str());
         mistakes.push(format!("setting `log` ({origin}): {error}"));
     }
+    mistakes.extend(cluster.mistakes());
     Ok((launch, cluster, mistakes))
 }
 

@@ -107,7 +107,12 @@ impl JobManager {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (opening, reception) = watch::channel(None);
         let entering = self.enter(entrance, reception, events.clone());
-        let campaign = self.campaign(&program, &plan, &waits, &mut stop);
+        let campaign = async {
+            tokio::select! {
+                campaign = self.campaign(&program, &plan, &waits) => campaign,
+                signal = stop.next() => Ok(Campaign::Over(Box::new(stopped_before_it_led(signal)))),
+            }
+        };
         let (store, record) = match waits.tell_during(&*self.progress, campaign).await? {
             Campaign::Over(outcome) => return Ok(*outcome),
             Campaign::Won { store, record } => (store, *record),
@@ -150,7 +155,6 @@ impl JobManager {
         program: &Arc<JobProgram>,
         plan: &ExecutionPlan,
         waits: &Waits,
-        stop: &mut StopRequests,
     ) -> Result<Campaign> {
         let settings = Arc::new(self.settings.clone());
         let wait =
@@ -164,10 +168,7 @@ impl JobManager {
             Observation::Open(candidate) => candidate,
         };
         let checks = Checks { program, plan, settings: &settings, progress: &*self.progress, waits };
-        tokio::select! {
-            passed = checks.pass(&candidate, &SystemClock) => passed?,
-            signal = stop.next() => return Ok(Campaign::Over(Box::new(stopped_before_it_led(signal)))),
-        }
+        checks.pass(&candidate, &SystemClock).await?;
         let leader = self.leader(SystemClock.processing_time());
         let _wait = wait("writing to its journal");
         Ok(match candidate.lead(leader, &new_run()).await? {

@@ -186,9 +186,7 @@ impl<S> JobMaster<S> {
 
     /// When the job fails for lack of slots.
     pub(super) fn slot_deadline(&self, recovery: &Recovery) -> Option<MonotonicTime> {
-        let is_first = self.last_attempt == AttemptId(0);
-        let timeout = if is_first { self.settings.initial_slot_timeout } else { self.settings.slot_timeout };
-        Some(recovery.lacking_since? + timeout?)
+        Some(recovery.lacking_since? + self.settings.slot_timeout?)
     }
 
     fn raise_if_due(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {

@@ -14,10 +14,8 @@ pub struct JobSettings {
     pub restart: RestartSettings,
     /// Heartbeats.
     pub liveness: LivenessSettings,
-    /// A restarting job that lacks slots for so long fails. None: it waits for ever.
+    /// A job that lacks slots for so long fails. None: it waits for ever.
     pub slot_timeout: Option<Duration>,
-    /// The same before the first deployment of this JobManager.
-    pub initial_slot_timeout: Option<Duration>,
     /// A job without any checkpoint that has never run and still fails so long after its first failure, fails for
     /// good. None: it is tried for ever.
     pub start_timeout: Option<Duration>,
@@ -41,7 +39,6 @@ impl Default for JobSettings {
             restart: RestartSettings::default(),
             liveness: LivenessSettings::default(),
             slot_timeout: Some(Duration::from_secs(300)),
-            initial_slot_timeout: None,
             start_timeout: Some(Duration::from_secs(60)),
             refusal_timeout: Some(Duration::from_secs(600)),
             deploy_timeout: Duration::from_secs(600),

@@ -145,7 +145,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
             }
             Event::Committed(slot, result) => {
                 let is_clean = result?;
-                self.slots.on_committed(slot, is_clean, &mut self.actions);
+                self.slots.on_committed(slot, is_clean, SystemClock.now(), &mut self.actions);
             }
             Event::Inspected(slot, is_closed) => self.slots.on_inspected(slot, is_closed, &mut self.actions),
         }
@@ -290,7 +290,7 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
     }
 
     fn has_committed(&mut self, checkpoint: CheckpointId) -> bool {
-        self.slots.has_committed(checkpoint)
+        self.slots.has_committed(checkpoint, SystemClock.now())
     }
 
     fn tick(&mut self, _time: StepTime) -> Result<()> {

@@ -41,6 +41,9 @@ pub(super) struct Inspector {
 /// The partitions of one transaction that are not known to be closed.
 struct Inspection {
     items: Vec<AuditItem>,
+    /// The places that lacked the marker at the last look: a leader that has been deposed and does not know it yet may be the
+    /// one that answered.
+    doubted: Vec<HangingTransaction>,
 }
 
 impl Inspector {
@@ -82,7 +85,8 @@ impl Inspection {
             partition,
             gone_for: 0,
         };
-        Self { items: committed.records.iter().map(|part| item(&part.topic, part.partition)).collect() }
+        let items = committed.records.iter().map(|part| item(&part.topic, part.partition)).collect();
+        Self { items, doubted: Vec::new() }
     }
 
     /// The places that never get the marker; `None` when the writer is gone.
@@ -104,7 +108,7 @@ impl Inspection {
                 if let Some(hanging) = self.on_look(*is_over, report) {
                     return Some(hanging);
                 }
-                if !report.missing.is_empty() {
+                if !report.missing.is_empty() || !self.doubted.is_empty() {
                     // A single broker may be behind the others.
                     pause = PAUSE_MAX;
                 }
@@ -137,14 +141,17 @@ impl Inspection {
         })
     }
 
-    /// The places that never get the marker, once all others have it. Before the coordinator has all answers, a leader may show
-    /// a marker that its successor does not have.
+    /// The places that never get the marker: two looks in a row have shown them without it. Empty once all places have it. Before
+    /// the coordinator has all answers, a leader may show a marker that its successor does not have.
     fn on_look(&mut self, is_over: bool, report: &AuditReport) -> Option<Vec<HangingTransaction>> {
         if !is_over {
             return None;
         }
+        let doubted = std::mem::replace(&mut self.doubted, report.hanging.clone());
         if !report.hanging.is_empty() {
-            return Some(report.hanging.clone());
+            let hanging: Vec<_> =
+                doubted.into_iter().filter(|hanging| report.hanging.contains(hanging)).collect();
+            return (!hanging.is_empty()).then_some(hanging);
         }
         self.items = report.open_items();
         self.items.is_empty().then(Vec::new)
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(inspection.on_look(false, &report), None);
         assert_eq!(inspection.on_look(false, &AuditReport::default()), None, "a marker may be lost yet");
         assert_eq!(inspection.items.len(), 2);
+        assert_eq!(inspection.on_look(true, &report), None, "a deposed leader may have answered");
         assert_eq!(inspection.on_look(true, &report), Some(vec![open]));
     }
 

@@ -15,7 +15,9 @@
 //! The id is used again only when all partitions have the marker of its last transaction. If one was left out
 //! (KAFKA-20734), the marker of the next transaction would end both, and an abort would take committed records away.
 
-use flott_core::CheckpointId;
+use std::time::Duration;
+
+use flott_core::{CheckpointId, MonotonicTime};
 
 /// Which of a writer's producers.
 pub(super) type SlotIndex = usize;
@@ -24,6 +26,8 @@ pub(super) type SlotIndex = usize;
 pub(super) const SLOTS_MAX: usize = 16;
 /// Producers that are made when the writer starts: one open, one to be committed, one in quarantine.
 const SLOTS_AT_START: usize = 3;
+/// A commit is reported when its partitions have been inspected, or after this time: a partition can be without a leader.
+const INSPECTION_PATIENCE: Duration = Duration::from_secs(10);
 /// Producers that are left for checkpoints after slow commits, of which some may fail.
 const SLOTS_KEPT_BACK: usize = 4;
 
@@ -56,6 +60,8 @@ struct Slot {
     is_retired: bool,
     /// All partitions have the marker of its last transaction.
     is_closed: bool,
+    /// The checkpoint of the transaction whose partitions are being inspected, and since when.
+    inspected: Option<(CheckpointId, MonotonicTime)>,
 }
 
 /// What the driver is to do.
@@ -185,9 +191,17 @@ impl Slots {
     }
 
     /// A commit succeeded. `is_clean`: its first request was answered with success.
-    pub(super) fn on_committed(&mut self, slot: SlotIndex, is_clean: bool, out: &mut Vec<Action>) {
+    pub(super) fn on_committed(
+        &mut self,
+        slot: SlotIndex,
+        is_clean: bool,
+        now: MonotonicTime,
+        out: &mut Vec<Action>,
+    ) {
         let state = self.slots[slot].state;
-        assert!(matches!(state, SlotState::Committing(_)), "slot {slot} is {state:?}, not being committed");
+        let SlotState::Committing(checkpoint) = state else {
+            panic!("slot {slot} is {state:?}, not being committed")
+        };
         self.slots[slot].state = SlotState::Committed;
         self.slots[slot].is_retired = !is_clean;
         if !is_clean {
@@ -200,6 +214,7 @@ impl Slots {
             self.idle.rotate_right(usize::from(is_clean));
             return;
         }
+        self.slots[slot].inspected = Some((checkpoint, now));
         out.push(Action::Inspect(slot));
     }
 
@@ -209,6 +224,7 @@ impl Slots {
         let Slot { state, is_retired, .. } = self.slots[slot];
         assert!(matches!(state, Committed | Quarantined(_) | Released), "slot {slot} is {state:?}");
         self.slots[slot].is_closed = is_closed;
+        self.slots[slot].inspected = None;
         if !is_closed {
             self.slots[slot].state = SlotState::Hanging;
             out.extend((!is_retired).then_some(Action::Retire(slot)));
@@ -217,9 +233,15 @@ impl Slots {
         }
     }
 
-    /// Whether every transaction of the checkpoints up to this one is known to be committed.
-    pub(super) fn has_committed(&self, checkpoint: CheckpointId) -> bool {
+    /// Whether every transaction of the checkpoints up to this one is known to be committed, and its partitions have been
+    /// inspected or could not be within [`INSPECTION_PATIENCE`].
+    pub(super) fn has_committed(&self, checkpoint: CheckpointId, now: MonotonicTime) -> bool {
+        let is_awaited = |slot: &Slot| {
+            slot.inspected
+                .is_some_and(|(of, since)| of <= checkpoint && now.since(since) < INSPECTION_PATIENCE)
+        };
         self.in_order(|_| true).all(|(_, pending)| pending > checkpoint)
+            && !self.slots.iter().any(is_awaited)
     }
 
     /// No recovery commits the slot's last transaction again.
@@ -239,7 +261,8 @@ impl Slots {
 
     fn add(&mut self, out: &mut Vec<Action>) {
         out.push(Action::Start(self.slots.len()));
-        self.slots.push(Slot { state: SlotState::Starting, is_retired: false, is_closed: false });
+        let (state, is_retired, is_closed, inspected) = (SlotState::Starting, false, false, None);
+        self.slots.push(Slot { state, is_retired, is_closed, inspected });
     }
 
     /// Slots with a transaction that is not known to be committed, oldest checkpoint first.

@@ -36,7 +36,7 @@ fn committed(slots: &mut Slots, slot: SlotIndex, is_clean: bool) -> Vec<Action> 
 
 fn committed_and_unseen(slots: &mut Slots, slot: SlotIndex, is_clean: bool) -> Vec<Action> {
     let mut actions = Vec::new();
-    slots.on_committed(slot, is_clean, &mut actions);
+    slots.on_committed(slot, is_clean, MonotonicTime::ZERO, &mut actions);
     actions
 }
 
@@ -91,9 +91,29 @@ fn transactions_of_checkpoints_that_failed_ride_along() {
     assert_eq!(slots.on_barrier(checkpoint(3)).listed, [0, 1]);
     committed(&mut slots, 0, true);
     assert_eq!(slots.on_barrier(checkpoint(4)).listed, [1]);
-    assert!(!slots.has_committed(checkpoint(2)));
+    assert!(!has_committed(&slots, 2, 0));
     committed(&mut slots, 1, true);
-    assert!(slots.has_committed(checkpoint(2)));
+    assert!(has_committed(&slots, 2, 0));
+}
+
+fn has_committed(slots: &Slots, id: u64, seconds: u64) -> bool {
+    slots.has_committed(checkpoint(id), MonotonicTime::ZERO + Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_commit_is_reported_when_its_partitions_have_been_inspected() {
+    for is_closed in [true, false] {
+        let mut slots = ready();
+        let slot = open(&mut slots);
+        slots.on_barrier(checkpoint(2));
+        complete(&mut slots, 2);
+        committed_and_unseen(&mut slots, slot, true);
+        assert!(has_committed(&slots, 1, 0), "it is of a later checkpoint");
+        assert!(!has_committed(&slots, 2, 9));
+        assert!(has_committed(&slots, 2, 10), "a partition is without a leader: not for ever");
+        inspected(&mut slots, slot, is_closed);
+        assert!(has_committed(&slots, 2, 9));
+    }
 }
 
 #[test]
@@ -389,7 +409,7 @@ fn walk(seed: u64, steps: usize) {
                 if !world.committing.is_empty() {
                     let slot = world.committing.remove(0);
                     world.committed.insert(world.transaction[&slot]);
-                    slots.on_committed(slot, random.below(8) != 0, &mut actions);
+                    slots.on_committed(slot, random.below(8) != 0, MonotonicTime::ZERO, &mut actions);
                 }
             }
         }

@@ -241,20 +241,14 @@ fn lacking_slots_end_the_job_in_the_end() {
 }
 
 #[test]
-fn the_first_start_waits_for_slots_without_limit() {
-    let settings = JobSettings { initial_slot_timeout: None, ..JobSettings::default() };
-    let mut job = Job::with(settings, History::default());
-    job.start();
-    job.raised(1);
-    job.settled(None);
-    assert_eq!(job.master.next_deadline(), None);
-    let initial_slot_timeout = Some(Duration::from_secs(10));
-    let mut job =
-        Job::with(JobSettings { initial_slot_timeout, ..JobSettings::default() }, History::default());
-    job.start();
-    job.raised(1);
-    job.settled(None);
-    assert_eq!(job.master.next_deadline(), Some(at(10_000)));
+fn the_first_start_waits_for_slots_as_long_as_any_other() {
+    for (slot_timeout, deadline) in [(None, None), (Some(Duration::from_secs(10)), Some(at(10_000)))] {
+        let mut job = Job::with(JobSettings { slot_timeout, ..JobSettings::default() }, History::default());
+        job.start();
+        job.raised(1);
+        job.settled(None);
+        assert_eq!(job.master.next_deadline(), deadline);
+    }
 }
 
 #[test]
