@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
-    providers::{Format, Serialized, Toml},
+    providers::Serialized,
     value::{Dict, Map, Value},
 };
 use flott_core::{Error, ErrorKind, Result};
@@ -45,7 +45,7 @@ impl Sources {
     /// Adds a settings file.
     pub(crate) fn add_file(&mut self, path: &Path, text: &str) -> Result<()> {
         let origin = path.display().to_string();
-        let table = Figment::from(Toml::string(text)).extract::<Dict>();
+        let table = toml::from_str::<Dict>(text);
         let mut table = table.map_err(|error| {
             let reason = without_excerpt(&error.to_string());
             invalid(format!("{origin} is not valid TOML: {reason}"))
@@ -197,8 +197,7 @@ fn coerce(value: &Value, default: &Value) -> Value {
         Value::Bool(..) => text.parse::<bool>().ok().map(Value::from),
         // Lists and tables are written as in a file.
         Value::Array(..) | Value::Dict(..) => {
-            let parsed = Figment::from(Toml::string(&format!("value = {text}"))).extract::<Dict>();
-            parsed.ok().and_then(|mut dict| dict.remove("value"))
+            toml::from_str::<Dict>(&format!("value = {text}")).ok().and_then(|mut dict| dict.remove("value"))
         }
         _ => None,
     };

@@ -19,11 +19,18 @@ fn blocks(language: &str) -> Vec<String> {
     blocks.map(|block| format!("{block}\n")).collect()
 }
 
-/// The profile that this workspace builds its dependencies with: so they need not be built a second time.
+/// The profile that this workspace builds its members and dependencies with: so they need not be built a second time.
 fn profile() -> String {
     let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
     let from = manifest.find("[profile.dev]").unwrap();
-    manifest[from..manifest.find("[profile.release]").unwrap()].to_owned()
+    let mut profile = manifest[from..manifest.find("[profile.release]").unwrap()].to_owned();
+    let own: String =
+        profile.lines().skip(1).take_while(|line| line.contains('=')).map(|l| format!("{l}\n")).collect();
+    let own = own.replace("lto = \"off\"\n", "");
+    // Seen from the job they are dependencies.
+    let members = manifest.lines().filter_map(|line| line.split_once(" = { path = ")).map(|(name, _)| name);
+    profile.extend(members.map(|member| format!("[profile.dev.package.{member}]\n{own}\n")));
+    profile
 }
 
 /// Leaves a file alone that is as it should be, so that cargo need not build it again.
@@ -45,7 +52,8 @@ fn job(name: &str) -> PathBuf {
     let there = "\"../flott/framework\"";
     assert!(manifest.contains(there), "{manifest}");
     let here = format!("{:?}", checkout().join("framework"));
-    let manifest = format!("{}\n{}\n[workspace]\n", manifest.replace(there, &here), profile());
+    let profile = if manifest.contains("[profile") { String::new() } else { profile() };
+    let manifest = format!("{}\n{profile}\n[workspace]\n", manifest.replace(there, &here));
     write(&directory.join("Cargo.toml"), &manifest);
     write(&directory.join("src/main.rs"), source);
     fs::copy(checkout().join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();

@@ -115,7 +115,7 @@ impl Build {
     fn run(&self) -> Result<()> {
         let Self { package, .. } = self;
         if !self.binary(package).is_file() {
-            let minutes = if self.is_release { "5 to 8 minutes" } else { "2 to 3 minutes" };
+            let minutes = if self.is_release { "5 to 8 minutes" } else { "about 4 minutes" };
             eprintln!(
                 "xtask: building {package} and all it uses, among them librdkafka: {minutes} on two free cores, the first \
                  time only"
