@@ -5,7 +5,7 @@ use flott_core::{
     task::{Failure, TaskId},
 };
 
-use super::{Action, JobMaster, execution::Phase, master::State};
+use super::{Action, JobMaster, executing::Phase, master::State};
 use crate::checkpoint::{CheckpointAction, CheckpointKind, StoreFailure};
 
 impl<S> JobMaster<S> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flott_core::{ErrorKind, Generation, MonotonicTime, task::Failure};
 
-use super::{Action, JobMaster, JobStatus, execution::Phase, master::State, settlement::Settlement};
+use super::{Action, JobMaster, JobStatus, executing::Phase, master::State, settlement::Settlement};
 
 const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(500);
 

@@ -4,7 +4,7 @@ use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, TaskManager
 
 use super::{
     Action, Fact, History, JobOutline, JobSettings, JobStatus, closing::Closing, ending::EndingAttempts,
-    execution::Execution, recovery::Recovery, sweeps::Sweeps,
+    executing::Execution, recovering::Recovery, sweeps::Sweeps,
 };
 use crate::{
     checkpoint::{CheckpointCoordinator, CommitProgress},

@@ -18,18 +18,15 @@ mod checkpointing;
 mod closing;
 mod ending;
 mod executing;
-mod execution;
 mod fact;
 mod master;
 mod outline;
 mod recovering;
-mod recovery;
 mod restored;
 mod settings;
 mod settlement;
 mod sources;
 mod status;
-mod sweeping;
 mod sweeps;
 
 pub use action::Action;
