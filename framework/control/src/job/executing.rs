@@ -1,29 +1,41 @@
 //! While an attempt is deployed: its TaskManagers, its tasks, its end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem, ops::ControlFlow};
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, MonotonicTime, TaskManagerId,
-    task::{Failure, TaskFact, TaskId},
+    task::{Failure, TaskId},
 };
 
-use super::{Action, JobMaster, JobStatus, master::State, settlement::Settlement};
+use super::{
+    Action, JobStatus,
+    closing::Closing,
+    recovering::Recovering,
+    settlement::Settlement,
+    state::{JobState, State, Turn},
+    world::World,
+};
+use crate::{
+    checkpoint::{CheckpointKind, CommitProgress},
+    slots::SlotAssignment,
+};
 
 /// The attempt that is deployed.
 #[derive(Debug)]
-pub(super) struct Execution {
-    pub(super) attempt: AttemptId,
-    pub(super) generation: Generation,
+pub(super) struct Executing {
+    attempt: AttemptId,
+    generation: Generation,
     /// Where it runs.
-    pub(super) task_managers: BTreeSet<TaskManagerId>,
-    pub(super) phase: Phase,
+    task_managers: BTreeSet<TaskManagerId>,
+    phase: Phase,
+    commits: CommitProgress,
     /// When it has to give up: deploying too slowly, or stopping too slowly.
-    pub(super) deadline: Option<MonotonicTime>,
+    deadline: Option<MonotonicTime>,
 }
 
 /// How far an attempt is.
 #[derive(Debug)]
-pub(super) enum Phase {
+enum Phase {
     /// Not every task runs yet. A short task may have ended before the last one runs.
     Deploying { running: BTreeSet<TaskId>, ended: BTreeSet<TaskId> },
     /// Every task runs.
@@ -34,8 +46,84 @@ pub(super) enum Phase {
     Stopping { checkpoint: Option<CheckpointId> },
 }
 
-impl Execution {
-    pub(super) fn status(&self) -> JobStatus {
+impl Executing {
+    /// Starts the next attempt in these slots; its readers get every split that waits.
+    pub(super) fn deploy<S>(
+        turn: &mut Turn<'_, S>,
+        restore: Option<CheckpointId>,
+        assignment: Vec<SlotAssignment>,
+    ) -> Self {
+        let (attempt, generation) = (turn.world.begin_attempt(&assignment), turn.world.generation());
+        let executing = Self {
+            attempt,
+            generation,
+            task_managers: assignment.iter().map(|place| place.task_manager).collect(),
+            phase: Phase::Deploying { running: BTreeSet::new(), ended: BTreeSet::new() },
+            commits: CommitProgress::new(turn.world.outline.committers()),
+            deadline: Some(turn.now + turn.world.settings.deploy_timeout),
+        };
+        turn.out.push(Action::Deploy { attempt, generation, restore, assignment });
+        turn.world.sources.on_attempt(attempt, turn.out);
+        executing
+    }
+
+    /// The attempt is over because of this failure. What follows is decided here and nowhere else.
+    fn fail<S>(&mut self, turn: &mut Turn<'_, S>, mut failure: Failure) -> State {
+        self.end(turn);
+        let is_stopping = matches!(self.phase, Phase::Stopping { .. });
+        if is_stopping && failure.is_restartable() {
+            return self.close(turn, JobStatus::Suspended, None);
+        }
+        if let Some(count) = turn.world.repetitions(&failure) {
+            failure.message = format!(
+                "the job has failed {count} times in the same way without a completed checkpoint in between (setting \
+                 same_failure_attempts): {}",
+                failure.message
+            );
+            return self.close(turn, JobStatus::Failed, Some(failure));
+        }
+        match turn.world.restart_after(turn.now, &mut failure) {
+            Some(restart_at) => {
+                turn.out.push(Action::ReportRestart { failure, restart_at });
+                State::Recovering(Recovering::after(self.generation, restart_at))
+            }
+            None => self.close(turn, JobStatus::Failed, Some(failure)),
+        }
+    }
+
+    fn fail_transiently<S>(&mut self, turn: &mut Turn<'_, S>, message: String) -> ControlFlow<State> {
+        ControlFlow::Break(self.fail(turn, Failure::new(ErrorKind::Transient, message)))
+    }
+
+    /// Ends the attempt and then this JobManager; the job goes on in a later one.
+    fn suspend<S>(&mut self, turn: &mut Turn<'_, S>, settlement: Settlement) -> ControlFlow<State> {
+        self.end(turn);
+        ControlFlow::Break(State::Closing(Closing::new(turn, JobStatus::Suspended, None, settlement)))
+    }
+
+    /// Ends the attempt. The caller decides what follows.
+    fn end<S>(&mut self, turn: &mut Turn<'_, S>) {
+        let task_managers = mem::take(&mut self.task_managers);
+        turn.world.end_attempt(turn.now, self.attempt, task_managers, turn.out);
+    }
+
+    /// What the attempt has left behind is to be settled, then the job ends.
+    fn close<S>(&self, turn: &mut Turn<'_, S>, result: JobStatus, failure: Option<Failure>) -> State {
+        State::Closing(Closing::new(turn, result, failure, Settlement::due(self.generation)))
+    }
+
+    fn on_all_running<S>(&mut self, turn: &mut Turn<'_, S>, ended: BTreeSet<TaskId>) {
+        self.phase = Phase::Running;
+        self.deadline = None;
+        turn.world.on_all_running(turn.now, self.attempt);
+        for task in ended {
+            turn.world.on_task_ended(turn.now, task, turn.out);
+        }
+    }
+}
+
+impl<S> JobState<S> for Executing {
+    fn status(&self) -> JobStatus {
         match self.phase {
             Phase::Deploying { .. } => JobStatus::Deploying,
             Phase::Running => JobStatus::Running,
@@ -43,234 +131,151 @@ impl Execution {
             Phase::Stopping { .. } => JobStatus::Stopping,
         }
     }
-}
 
-impl<S> JobMaster<S> {
-    pub(super) fn on_registered(
-        &mut self,
-        now: MonotonicTime,
-        task_manager: TaskManagerId,
-        slots: u32,
-        out: &mut Vec<Action<S>>,
-    ) {
-        if self.slots.register(task_manager, slots) {
-            self.liveness.on_registered(now, task_manager);
-        } else {
-            let reason = "its registration is not newer than every earlier one".into();
-            out.push(Action::Disconnect { task_manager, reason });
+    fn attempt(&self) -> Option<AttemptId> {
+        Some(self.attempt)
+    }
+
+    fn next_deadline(&self, _world: &World<S>) -> Option<MonotonicTime> {
+        self.deadline
+    }
+
+    fn advance(&mut self, turn: &mut Turn<'_, S>) -> ControlFlow<State> {
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= turn.now);
+        let generation = self.generation;
+        match self.phase {
+            Phase::Finishing { checkpoint } if self.commits.is_done(checkpoint) => {
+                let settlement = Settlement::done(generation);
+                let closing = Closing::new(turn, JobStatus::Finished, None, settlement);
+                ControlFlow::Break(State::Closing(closing))
+            }
+            Phase::Stopping { checkpoint: Some(checkpoint) } if self.commits.is_done(checkpoint) => {
+                self.suspend(turn, Settlement::done(generation))
+            }
+            Phase::Deploying { .. } if is_late => {
+                let timeout_ms = turn.world.settings.deploy_timeout.as_millis();
+                self.fail_transiently(turn, format!("not every task was running after {timeout_ms} ms"))
+            }
+            _ if is_late => self.suspend(turn, Settlement::due(generation)),
+            _ => ControlFlow::Continue(()),
         }
+    }
+
+    fn on_stop_requested(&mut self, turn: &mut Turn<'_, S>) -> ControlFlow<State> {
+        let deadline = turn.now + turn.world.settings.stop_timeout;
+        match self.phase {
+            Phase::Deploying { .. } => return self.suspend(turn, Settlement::due(self.generation)),
+            Phase::Finishing { .. } => {
+                self.deadline.get_or_insert(deadline);
+            }
+            Phase::Running => {
+                self.phase = Phase::Stopping { checkpoint: None };
+                self.deadline = Some(deadline);
+                turn.world.request_stop(turn.now, turn.out);
+            }
+            Phase::Stopping { .. } => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_cancel_requested(&mut self, turn: &mut Turn<'_, S>) -> ControlFlow<State> {
+        self.end(turn);
+        ControlFlow::Break(self.close(turn, JobStatus::Cancelled, None))
+    }
+
+    /// Without discovery a source may wait for ever, so its failure is a failure of the job.
+    fn on_discovery_failed(&mut self, turn: &mut Turn<'_, S>, failure: Failure) -> ControlFlow<State> {
+        ControlFlow::Break(self.fail(turn, failure))
     }
 
     /// A TaskManager that leaves in good order takes its slots away. Its tasks move at once, which is no failure.
-    pub(super) fn on_draining(&mut self, now: MonotonicTime, id: TaskManagerId, out: &mut Vec<Action<S>>) {
-        let is_news = self.slots.drain(id);
-        let is_moving = match &self.state {
-            State::Executing(execution) => {
-                execution.task_managers.contains(&id)
-                    && matches!(execution.phase, Phase::Deploying { .. } | Phase::Running)
-            }
-            _ => false,
-        };
-        if is_news
-            && is_moving
-            && let Some(over) = self.end_attempt(now, out)
-        {
-            self.recover_after(&over, now);
+    fn on_task_manager_draining(&mut self, turn: &mut Turn<'_, S>, id: TaskManagerId) -> ControlFlow<State> {
+        let is_moving = matches!(self.phase, Phase::Deploying { .. } | Phase::Running);
+        if !is_moving || !self.task_managers.contains(&id) {
+            return ControlFlow::Continue(());
         }
+        self.end(turn);
+        ControlFlow::Break(State::Recovering(Recovering::after(self.generation, turn.now)))
     }
 
-    pub(super) fn on_lost(
+    fn on_task_manager_lost(
         &mut self,
-        now: MonotonicTime,
+        turn: &mut Turn<'_, S>,
         id: TaskManagerId,
         reason: &str,
-        out: &mut Vec<Action<S>>,
-    ) {
-        self.liveness.on_gone(id);
-        self.slots.lose(id);
-        self.ending.on_lost(id);
-        if let State::Executing(execution) = &mut self.state
-            && execution.task_managers.remove(&id)
-        {
-            let message = format!("TaskManager {id} was lost: {reason}");
-            self.fail_attempt(now, Failure::new(ErrorKind::Transient, message), out);
+    ) -> ControlFlow<State> {
+        if self.task_managers.remove(&id) {
+            self.fail_transiently(turn, format!("TaskManager {id} was lost: {reason}"))
+        } else {
+            ControlFlow::Continue(())
         }
     }
 
-    pub(super) fn on_task(
+    fn on_attempt_failed(
         &mut self,
-        now: MonotonicTime,
-        attempt: AttemptId,
-        task: TaskId,
-        fact: TaskFact<S>,
-        out: &mut Vec<Action<S>>,
-    ) {
-        match fact {
-            TaskFact::Running => self.on_task_running(now, attempt, task, out),
-            TaskFact::Ended => self.on_task_ended(now, attempt, task, out),
-            TaskFact::Snapshot { checkpoint, snapshot } => {
-                self.on_ack(now, attempt, checkpoint, task, snapshot, out);
-            }
-            TaskFact::Declined { checkpoint, reason } => {
-                self.on_decline(now, attempt, checkpoint, task, &reason, out);
-            }
-            TaskFact::Committed { checkpoint } => self.on_committed(attempt, checkpoint, task),
-            TaskFact::Failed { mut failure } => {
-                failure.message = format!("task {task}: {}", failure.message);
-                self.on_attempt_failed(now, attempt, failure, out);
-            }
-        }
-    }
-
-    fn on_task_running(
-        &mut self,
-        now: MonotonicTime,
-        attempt: AttemptId,
-        task: TaskId,
-        out: &mut Vec<Action<S>>,
-    ) {
-        let (is_known, tasks) = (self.outline.has(task), self.outline.task_count());
-        let Some(execution) = self.execution_of(attempt) else {
-            return;
-        };
-        let Phase::Deploying { running, ended } = &mut execution.phase else {
-            return;
-        };
-        if is_known && running.insert(task) && running.len() == tasks {
-            let ended = std::mem::take(ended);
-            execution.phase = Phase::Running;
-            execution.deadline = None;
-            self.on_all_running(now, attempt, ended, out);
-        }
-    }
-
-    pub(super) fn on_attempt_failed(
-        &mut self,
-        now: MonotonicTime,
+        turn: &mut Turn<'_, S>,
         attempt: AttemptId,
         failure: Failure,
-        out: &mut Vec<Action<S>>,
-    ) {
-        if self.execution_of(attempt).is_some() {
-            self.fail_attempt(now, failure, out);
+    ) -> ControlFlow<State> {
+        if attempt == self.attempt {
+            ControlFlow::Break(self.fail(turn, failure))
+        } else {
+            ControlFlow::Continue(())
         }
     }
 
-    pub(super) fn on_gone(
+    fn on_attempt_gone(
         &mut self,
-        now: MonotonicTime,
+        turn: &mut Turn<'_, S>,
         attempt: AttemptId,
         id: TaskManagerId,
-        out: &mut Vec<Action<S>>,
-    ) {
-        if let Some(execution) = self.execution_of(attempt)
-            && execution.task_managers.remove(&id)
-        {
+    ) -> ControlFlow<State> {
+        if attempt == self.attempt && self.task_managers.remove(&id) {
             let message = format!("the tasks of attempt {attempt} in TaskManager {id} ended early");
-            self.fail_attempt(now, Failure::new(ErrorKind::Transient, message), out);
+            self.fail_transiently(turn, message)
+        } else {
+            ControlFlow::Continue(())
         }
-        self.ending.on_gone(attempt, id);
-        self.slots.release(attempt, id);
     }
 
-    /// The attempt is over because of this failure. What follows is decided here and nowhere else.
-    pub(super) fn fail_attempt(
-        &mut self,
-        now: MonotonicTime,
-        mut failure: Failure,
-        out: &mut Vec<Action<S>>,
-    ) {
-        let Some(over) = self.end_attempt(now, out) else {
+    fn on_task_running(&mut self, turn: &mut Turn<'_, S>, attempt: AttemptId, task: TaskId) {
+        let Phase::Deploying { running, ended } = &mut self.phase else {
             return;
         };
-        let settlement = Settlement::due(over.generation);
-        let is_stopping = matches!(over.phase, Phase::Stopping { .. });
-        if is_stopping && failure.is_restartable() {
-            self.close(now, JobStatus::Suspended, None, settlement);
+        let is_news = attempt == self.attempt && turn.world.outline.has(task) && running.insert(task);
+        if is_news && running.len() == turn.world.outline.task_count() {
+            let ended = mem::take(ended);
+            self.on_all_running(turn, ended);
+        }
+    }
+
+    /// A short bounded task may end before the last one of its attempt runs: that is kept until all run.
+    fn on_task_ended(&mut self, turn: &mut Turn<'_, S>, attempt: AttemptId, task: TaskId) {
+        if attempt != self.attempt {
             return;
         }
-        if let Some(count) = self.repetition.on_failure(&failure, self.checkpoints.latest()) {
-            failure.message = format!(
-                "the job has failed {count} times in the same way without a completed checkpoint in between (setting \
-                 same_failure_attempts): {}",
-                failure.message
-            );
-            self.close(now, JobStatus::Failed, Some(failure), settlement);
-            return;
-        }
-        match self.restart_after(now, &mut failure) {
-            Some(restart_at) => {
-                out.push(Action::ReportRestart { failure, restart_at });
-                self.recover_after(&over, restart_at);
-            }
-            None => self.close(now, JobStatus::Failed, Some(failure), settlement),
+        if let Phase::Deploying { ended, .. } = &mut self.phase {
+            ended.insert(task);
+        } else {
+            turn.world.on_task_ended(turn.now, task, turn.out);
         }
     }
 
-    /// Ends the attempt that is deployed. The caller decides what follows.
-    pub(super) fn end_attempt(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) -> Option<Execution> {
-        let attempt = self.attempt()?;
-        let State::Executing(over) = std::mem::replace(&mut self.state, State::Created) else {
-            return None;
-        };
-        let task_managers = over.task_managers.clone();
-        if !task_managers.is_empty() {
-            let task_managers = task_managers.iter().copied().collect();
-            out.push(Action::CancelTasks { attempt, task_managers });
-        }
-        let deadline = now + self.settings.cancel_timeout;
-        self.ending.begin(attempt, task_managers, deadline);
-        self.sources.values_mut().for_each(crate::splits::SplitAssignment::on_attempt_over);
-        let mut actions = Vec::new();
-        self.checkpoints.on_attempt_over(&mut actions);
-        self.carry_out(now, actions, out);
-        Some(over)
-    }
-
-    pub(super) fn advance_execution(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        let State::Executing(execution) = &self.state else {
-            return;
-        };
-        let is_late = execution.deadline.is_some_and(|deadline| deadline <= now);
-        match execution.phase {
-            Phase::Finishing { checkpoint } if self.commits.is_done(checkpoint) => {
-                let settlement = Settlement::done(execution.generation);
-                self.close(now, JobStatus::Finished, None, settlement);
-            }
-            Phase::Stopping { checkpoint: Some(checkpoint) } if self.commits.is_done(checkpoint) => {
-                self.suspend(now, Settlement::done, out);
-            }
-            Phase::Deploying { .. } if is_late => {
-                let timeout_ms = self.settings.deploy_timeout.as_millis();
-                let message = format!("not every task was running after {timeout_ms} ms");
-                self.fail_attempt(now, Failure::new(ErrorKind::Transient, message), out);
-            }
-            _ if is_late => self.suspend(now, Settlement::due, out),
-            _ => {}
+    fn on_committed(&mut self, attempt: AttemptId, task: TaskId, checkpoint: CheckpointId) {
+        if attempt == self.attempt {
+            self.commits.on_committed(task, checkpoint);
         }
     }
 
-    pub(super) fn execution_of(&mut self, attempt: AttemptId) -> Option<&mut Execution> {
-        match &mut self.state {
-            State::Executing(execution) if execution.attempt == attempt => Some(execution),
-            _ => None,
+    fn on_checkpoint_completed(&mut self, checkpoint: CheckpointId, kind: CheckpointKind) {
+        match kind {
+            CheckpointKind::Periodic => {}
+            CheckpointKind::Stop => self.phase = Phase::Stopping { checkpoint: Some(checkpoint) },
+            CheckpointKind::Final => self.phase = Phase::Finishing { checkpoint },
         }
     }
 
-    fn on_all_running(
-        &mut self,
-        now: MonotonicTime,
-        attempt: AttemptId,
-        ended: BTreeSet<TaskId>,
-        out: &mut Vec<Action<S>>,
-    ) {
-        self.has_run = true;
-        self.restart.on_running(now);
-        self.checkpoints.on_attempt_running(now, attempt);
-        let mut actions = Vec::new();
-        for task in ended {
-            self.checkpoints.on_task_ended(now, task, &mut actions);
-        }
-        self.carry_out(now, actions, out);
+    fn on_checkpoints_failed(&mut self, turn: &mut Turn<'_, S>, message: String) -> ControlFlow<State> {
+        self.fail_transiently(turn, message)
     }
 }

@@ -1,18 +1,18 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use flott_core::{AttemptId, CheckpointId, Generation, MonotonicTime, TaskManagerId, VertexId};
+use flott_core::{
+    AttemptId, CheckpointId, MonotonicTime, TaskManagerId,
+    task::{TaskFact, TaskId},
+};
 
 use super::{
-    Action, Fact, History, JobOutline, JobSettings, JobStatus, closing::Closing, ending::EndingAttempts,
-    executing::Execution, recovering::Recovery, sweeps::Sweeps,
+    Action, Fact, History, JobOutline, JobSettings, JobStatus,
+    created::Created,
+    over::Over,
+    state::{JobState, State, Turn},
+    world::{Verdict, World},
 };
-use crate::{
-    checkpoint::{CheckpointCoordinator, CommitProgress},
-    liveness::Heartbeats,
-    restart::{Refusals, Repetition, RestartStrategy},
-    slots::{SlotAssignment, SlotPool},
-    splits::{EnumeratorSnapshot, SplitAssignment},
-};
+use crate::checkpoint::{AckRefusal, CheckpointAction, CheckpointCoordinator};
 
 /// Decides everything about the one job of this cluster. `S` is what a task acknowledges a checkpoint with.
 ///
@@ -20,39 +20,8 @@ use crate::{
 /// [`Self::next_deadline`] has come; it carries out the actions in order and answers each as [`Action`] says.
 #[derive(Debug)]
 pub struct JobMaster<S> {
-    pub(super) settings: JobSettings,
-    pub(super) outline: JobOutline,
-    pub(super) state: State,
-    pub(super) liveness: Heartbeats,
-    pub(super) slots: SlotPool,
-    pub(super) restart: RestartStrategy,
-    pub(super) repetition: Repetition,
-    pub(super) refusals: Refusals,
-    pub(super) checkpoints: CheckpointCoordinator<S>,
-    pub(super) commits: CommitProgress,
-    pub(super) sources: BTreeMap<VertexId, SplitAssignment>,
-    pub(super) discovering: BTreeSet<VertexId>,
-    /// The enumerators' parts of the checkpoints under way.
-    pub(super) enumerators: BTreeMap<CheckpointId, BTreeMap<VertexId, EnumeratorSnapshot>>,
-    pub(super) ending: EndingAttempts,
-    pub(super) sweeps: Sweeps,
-    pub(super) generation: Generation,
-    pub(super) last_attempt: AttemptId,
-    pub(super) last_assignment: Vec<SlotAssignment>,
-    /// The first failure, while no attempt has run.
-    pub(super) failing_since: Option<MonotonicTime>,
-    /// Some attempt of this JobManager had every task running.
-    pub(super) has_run: bool,
-    random: u64,
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    Created,
-    Recovering(Recovery),
-    Executing(Execution),
-    Closing(Closing),
-    Over(JobStatus),
+    world: World<S>,
+    state: State,
 }
 
 impl<S> JobMaster<S> {
@@ -64,43 +33,16 @@ impl<S> JobMaster<S> {
     pub fn new(settings: JobSettings, outline: JobOutline, history: History, seed: u64) -> Self {
         assert!(!outline.vertices.is_empty(), "a job has vertices");
         assert!(outline.vertices.iter().all(|vertex| vertex.parallelism > 0), "a vertex has subtasks");
-        let checkpoints = CheckpointCoordinator::new(
-            settings.checkpoint.clone(),
-            outline.tasks(),
-            history.completed,
-            history.last_checkpoint_id,
-        );
-        Self {
-            state: State::Created,
-            liveness: Heartbeats::new(settings.liveness.clone()),
-            slots: SlotPool::new(),
-            restart: RestartStrategy::new(settings.restart.clone()),
-            repetition: Repetition::new(settings.restart.same_failures_max),
-            refusals: Refusals::new(settings.refusal_timeout),
-            checkpoints,
-            commits: CommitProgress::new(outline.committers()),
-            sources: outline.sources().map(|(id, _)| (id, SplitAssignment::new())).collect(),
-            discovering: BTreeSet::new(),
-            enumerators: BTreeMap::new(),
-            ending: EndingAttempts::default(),
-            sweeps: Sweeps::default(),
-            generation: history.generation,
-            last_attempt: AttemptId(0),
-            last_assignment: Vec::new(),
-            failing_since: None,
-            has_run: false,
-            random: seed,
-            settings,
-            outline,
-        }
+        Self { world: World::new(settings, outline, history, seed), state: State::Created(Created) }
     }
 
     /// Begins: the generation is raised, then what the last checkpoint left open is settled.
     pub fn start(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        if matches!(self.state, State::Created) {
-            self.recover_first();
-            self.advance(now, out);
+        if self.status().is_over() {
+            return;
         }
+        self.react(now, out, |state, turn| state.on_start(turn));
+        self.advance(now, out);
     }
 
     /// Takes one fact. Facts of attempts that are over change nothing.
@@ -117,121 +59,185 @@ impl<S> JobMaster<S> {
         if self.status().is_over() {
             return;
         }
-        for id in self.liveness.on_deadline(now) {
-            let timeout_ms = self.settings.liveness.heartbeat_timeout.as_millis();
-            self.drop_task_manager(now, id, format!("no heartbeat for {timeout_ms} ms"), out);
+        for (id, reason) in self.world.silent(now) {
+            self.drop_task_manager(now, id, reason, out);
         }
-        for id in self.ending.overdue(now) {
-            let timeout_ms = self.settings.cancel_timeout.as_millis();
-            self.drop_task_manager(
-                now,
-                id,
-                format!("cancelled tasks did not end within {timeout_ms} ms"),
-                out,
-            );
+        for (id, reason) in self.world.overdue(now) {
+            self.drop_task_manager(now, id, reason, out);
         }
-        let mut actions = Vec::new();
-        self.checkpoints.on_deadline(now, &mut actions);
-        self.carry_out(now, actions, out);
+        self.tell_coordinator(now, out, |coordinator, actions| coordinator.on_deadline(now, actions));
         self.advance(now, out);
     }
 
     /// When [`Self::on_deadline`] has to be called, at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
-        let of_state = match &self.state {
-            State::Over(_) => return None,
-            State::Created => None,
-            State::Recovering(recovery) => {
-                recovery.next_deadline().into_iter().chain(self.slot_deadline(recovery)).min()
-            }
-            State::Executing(execution) => execution.deadline,
-            State::Closing(closing) => Some(closing.next_deadline()),
-        };
-        let always = [
-            self.liveness.next_deadline(),
-            self.ending.next_deadline(),
-            self.checkpoints.next_deadline(),
-            self.sweeps.next_deadline(),
-        ];
-        always.into_iter().flatten().chain(of_state).min()
+        if self.status().is_over() {
+            return None;
+        }
+        let of_state = self.state().next_deadline(&self.world);
+        [of_state, self.world.next_deadline()].into_iter().flatten().min()
     }
 
     /// Where the job is in its life.
     #[must_use]
     pub fn status(&self) -> JobStatus {
-        match &self.state {
-            State::Created => JobStatus::Created,
-            State::Recovering(recovery) => recovery.status(),
-            State::Executing(execution) => execution.status(),
-            State::Closing(closing) => closing.status(),
-            State::Over(status) => *status,
-        }
+        self.state().status()
     }
 
     /// The attempt that is deployed.
     #[must_use]
     pub fn attempt(&self) -> Option<AttemptId> {
-        match &self.state {
-            State::Executing(execution) => Some(execution.attempt),
-            _ => None,
-        }
+        self.state().attempt()
     }
 
     /// The newest completed checkpoint.
     #[must_use]
     pub fn latest_checkpoint(&self) -> Option<CheckpointId> {
-        self.checkpoints.latest()
+        self.world.checkpoints.latest()
     }
 
     /// Slots that are free now.
     #[must_use]
     pub fn available_slots(&self) -> usize {
-        self.slots.available()
+        self.world.slots.available()
     }
 
+    fn state(&self) -> &dyn JobState<S> {
+        self.state.as_job_state()
+    }
+
+    /// The world takes note of a fact first, then the state reacts to it.
     fn take(&mut self, now: MonotonicTime, fact: Fact<S>, out: &mut Vec<Action<S>>) {
         match fact {
             Fact::TaskManagerRegistered { task_manager, slots } => {
-                self.on_registered(now, task_manager, slots, out);
+                self.world.on_registered(now, task_manager, slots, out);
             }
-            Fact::Heartbeat { task_manager } => {
-                self.liveness.on_heartbeat(now, task_manager);
+            Fact::Heartbeat { task_manager } => self.world.on_heartbeat(now, task_manager),
+            Fact::TaskManagerDraining { task_manager } => {
+                if self.world.slots.drain(task_manager) {
+                    self.react(now, out, |state, turn| state.on_task_manager_draining(turn, task_manager));
+                }
             }
-            Fact::TaskManagerDraining { task_manager } => self.on_draining(now, task_manager, out),
             Fact::TaskManagerLost { task_manager, reason } => self.on_lost(now, task_manager, &reason, out),
-            Fact::Task { attempt, task, fact } => self.on_task(now, attempt, task, fact, out),
-            Fact::AttemptFailed { attempt, failure } => self.on_attempt_failed(now, attempt, failure, out),
-            Fact::AttemptGone { attempt, task_manager } => self.on_gone(now, attempt, task_manager, out),
-            Fact::CheckpointStored { checkpoint } => self.on_stored(now, checkpoint, out),
+            Fact::Task { attempt, task, fact } => self.take_of_task(now, attempt, task, fact, out),
+            Fact::AttemptFailed { attempt, failure } => {
+                self.react(now, out, |state, turn| state.on_attempt_failed(turn, attempt, failure));
+            }
+            Fact::AttemptGone { attempt, task_manager } => {
+                self.world.on_gone(attempt, task_manager);
+                self.react(now, out, |state, turn| state.on_attempt_gone(turn, attempt, task_manager));
+            }
+            Fact::CheckpointStored { checkpoint } => {
+                self.tell_coordinator(now, out, |coordinator, actions| {
+                    coordinator.on_stored(now, checkpoint, actions);
+                });
+            }
             Fact::CheckpointStoreFailed { checkpoint, cause } => {
-                self.on_store_failed(now, checkpoint, cause, out);
+                self.tell_coordinator(now, out, |coordinator, actions| {
+                    coordinator.on_store_failed(now, checkpoint, cause, actions);
+                });
             }
-            Fact::CheckpointWithdrawn { checkpoint } => self.on_withdrawn(now, checkpoint, out),
-            Fact::GenerationRaised { generation } => self.on_generation_raised(generation),
-            Fact::GenerationNotRaised { failure } => self.on_generation_not_raised(now, failure, out),
+            Fact::CheckpointWithdrawn { checkpoint } => {
+                self.tell_coordinator(now, out, |coordinator, actions| {
+                    coordinator.on_withdrawn(now, checkpoint, actions);
+                });
+            }
+            Fact::GenerationRaised { generation } => {
+                self.world.on_generation_raised(generation);
+                self.state.as_job_state_mut::<S>().on_generation_raised();
+            }
+            Fact::GenerationNotRaised { failure } => {
+                self.react(now, out, |state, turn| state.on_generation_not_raised(turn, failure));
+            }
             Fact::Settled { restored, sweep_for, transaction_timeout } => {
-                self.checkpoints.limit_timeout(transaction_timeout);
-                self.on_settled(now, restored, sweep_for, out);
+                self.world.checkpoints.limit_timeout(transaction_timeout);
+                self.react(now, out, |state, turn| state.on_settled(turn, restored, sweep_for));
             }
-            Fact::SettleFailed { failure } => self.on_settle_failed(now, failure, out),
-            Fact::Swept => self.sweeps.on_swept(),
-            Fact::SplitsDiscovered { vertex, splits } => self.on_splits_discovered(vertex, splits, out),
-            Fact::DiscoveryEnded { vertex } => self.on_discovery_ended(vertex, out),
-            Fact::DiscoveryFailed { vertex, failure } => self.on_discovery_failed(now, vertex, failure, out),
-            Fact::StopRequested => self.on_stop_requested(now, out),
-            Fact::CancelRequested => self.on_cancel_requested(now, out),
+            Fact::SettleFailed { failure } => {
+                self.react(now, out, |state, turn| state.on_settle_failed(turn, failure));
+            }
+            Fact::Swept => self.world.sweeps.on_swept(),
+            Fact::SplitsDiscovered { vertex, splits } => {
+                self.world.sources.on_discovered(vertex, splits, out)
+            }
+            Fact::DiscoveryEnded { vertex } => self.world.sources.on_discovery_ended(vertex, out),
+            Fact::DiscoveryFailed { vertex, mut failure } => {
+                if self.world.sources.on_discovery_failed(vertex) {
+                    failure.message = format!("split discovery of vertex {vertex}: {}", failure.message);
+                    self.react(now, out, |state, turn| state.on_discovery_failed(turn, failure));
+                }
+            }
+            Fact::StopRequested => self.react(now, out, |state, turn| state.on_stop_requested(turn)),
+            Fact::CancelRequested => self.react(now, out, |state, turn| state.on_cancel_requested(turn)),
             Fact::Deposed => self.step_down(out),
-            Fact::TimeMissed { missed } => self.checkpoints.on_time_missed(missed),
+            Fact::TimeMissed { missed } => self.world.checkpoints.on_time_missed(missed),
         }
     }
 
-    /// Does whatever the present state allows: facts only change what is known, this draws the conclusions.
+    fn take_of_task(
+        &mut self,
+        now: MonotonicTime,
+        attempt: AttemptId,
+        task: TaskId,
+        fact: TaskFact<S>,
+        out: &mut Vec<Action<S>>,
+    ) {
+        let refuse =
+            |checkpoint, refusal: AckRefusal| Action::RefuseAck { attempt, checkpoint, task, refusal };
+        match fact {
+            TaskFact::Running => self.react(now, out, |state, turn| {
+                state.on_task_running(turn, attempt, task);
+                ControlFlow::Continue(())
+            }),
+            TaskFact::Ended => self.react(now, out, |state, turn| {
+                state.on_task_ended(turn, attempt, task);
+                ControlFlow::Continue(())
+            }),
+            TaskFact::Committed { checkpoint } => {
+                self.state.as_job_state_mut::<S>().on_committed(attempt, task, checkpoint);
+            }
+            TaskFact::Failed { mut failure } => {
+                failure.message = format!("task {task}: {}", failure.message);
+                self.react(now, out, |state, turn| state.on_attempt_failed(turn, attempt, failure));
+            }
+            TaskFact::Snapshot { checkpoint, snapshot } => {
+                let mut actions = Vec::new();
+                let coordinator = &mut self.world.checkpoints;
+                let taken = coordinator.on_ack(now, attempt, checkpoint, task, snapshot, &mut actions);
+                out.extend(taken.err().map(|refusal| refuse(checkpoint, refusal)));
+                self.carry_out(now, actions, out);
+            }
+            TaskFact::Declined { checkpoint, reason } => {
+                let mut actions = Vec::new();
+                let coordinator = &mut self.world.checkpoints;
+                let taken = coordinator.on_decline(now, attempt, checkpoint, task, &reason, &mut actions);
+                out.extend(taken.err().map(|refusal| refuse(checkpoint, refusal)));
+                self.carry_out(now, actions, out);
+            }
+        }
+    }
+
+    /// Draws the conclusions of what is known, in one state after the other.
     fn advance(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        self.advance_execution(now, out);
-        self.advance_recovery(now, out);
-        self.advance_closing(now, out);
-        self.advance_sweeps(now, out);
+        let mut turn = Turn { now, world: &mut self.world, out };
+        while let ControlFlow::Break(next) = self.state.as_job_state_mut().advance(&mut turn) {
+            self.state = next;
+        }
+        self.world.sweep_if_due(now, out);
+    }
+
+    /// The state reacts, and another one follows if it says so.
+    fn react(
+        &mut self,
+        now: MonotonicTime,
+        out: &mut Vec<Action<S>>,
+        react: impl FnOnce(&mut dyn JobState<S>, &mut Turn<'_, S>) -> ControlFlow<State>,
+    ) {
+        let mut turn = Turn { now, world: &mut self.world, out };
+        if let ControlFlow::Break(next) = react(self.state.as_job_state_mut(), &mut turn) {
+            self.state = next;
+        }
     }
 
     fn drop_task_manager(
@@ -245,11 +251,39 @@ impl<S> JobMaster<S> {
         self.on_lost(now, task_manager, &reason, out);
     }
 
-    /// The next number of a splitmix64 sequence.
-    pub(super) fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    fn on_lost(&mut self, now: MonotonicTime, id: TaskManagerId, reason: &str, out: &mut Vec<Action<S>>) {
+        self.world.on_lost(id);
+        self.react(now, out, |state, turn| state.on_task_manager_lost(turn, id, reason));
+    }
+
+    fn tell_coordinator(
+        &mut self,
+        now: MonotonicTime,
+        out: &mut Vec<Action<S>>,
+        tell: impl FnOnce(&mut CheckpointCoordinator<S>, &mut Vec<CheckpointAction<S>>),
+    ) {
+        let mut actions = Vec::new();
+        tell(&mut self.world.checkpoints, &mut actions);
+        self.carry_out(now, actions, out);
+    }
+
+    /// What the coordinator asks for becomes actions, or a reaction of the state.
+    fn carry_out(&mut self, now: MonotonicTime, actions: Vec<CheckpointAction<S>>, out: &mut Vec<Action<S>>) {
+        for action in actions {
+            match self.world.carry_out(action, out) {
+                None => {}
+                Some(Verdict::Completed { checkpoint, kind }) => {
+                    self.state.as_job_state_mut::<S>().on_checkpoint_completed(checkpoint, kind);
+                }
+                Some(Verdict::Failed { message }) => {
+                    self.react(now, out, |state, turn| state.on_checkpoints_failed(turn, message));
+                }
+                Some(Verdict::Deposed) => self.step_down(out),
+            }
+        }
+    }
+
+    fn step_down(&mut self, out: &mut Vec<Action<S>>) {
+        self.state = State::Over(Over::step_down(out));
     }
 }

@@ -1,5 +1,6 @@
 //! The life of the one job of this cluster. Start at [`JobMaster`]: it owns the other deciders and is the only one that
-//! the driver talks to.
+//! the driver talks to. It consists of a state and a world: each state is a type with its data and its reactions to facts
+//! (`JobState`), and the world holds what outlives a state.
 //!
 //! ```text
 //! Created ─► Recovering ─► Executing ─► Closing ─► Over
@@ -14,20 +15,24 @@
 //! the sweeps for what tasks open that nobody has seen go.
 
 mod action;
-mod checkpointing;
 mod closing;
+mod created;
 mod ending;
 mod executing;
 mod fact;
 mod master;
 mod outline;
+mod over;
 mod recovering;
+mod restart_policy;
 mod restored;
 mod settings;
 mod settlement;
 mod sources;
+mod state;
 mod status;
 mod sweeps;
+mod world;
 
 pub use action::Action;
 pub use fact::Fact;

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use flott_core::{AttemptId, Generation, MonotonicTime};
+use flott_core::{Generation, MonotonicTime};
 
-use super::{Action, JobMaster, JobStatus};
-
-/// The first generation that tasks run in: none is older.
-const FIRST: Generation = Generation(1);
+use super::Action;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -43,8 +40,10 @@ impl Sweeps {
         is_due
     }
 
-    pub(super) fn on_started(&mut self) {
+    /// What late zombies of generations before `below` have opened is removed.
+    pub(super) fn start<S>(&mut self, below: Generation, out: &mut Vec<Action<S>>) {
         self.is_running = true;
+        out.push(Action::Sweep { below });
     }
 
     pub(super) fn on_swept(&mut self) {
@@ -61,26 +60,6 @@ impl Sweeps {
 
     fn plan_next(&mut self, now: MonotonicTime) {
         self.due = Some(now + INTERVAL).filter(|&due| due <= self.until);
-    }
-}
-
-impl<S> JobMaster<S> {
-    pub(super) fn advance_sweeps(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        if self.sweeps.take_due(now) && self.generation > FIRST {
-            self.sweep(self.generation, out);
-        }
-    }
-
-    pub(super) fn sweep(&mut self, below: Generation, out: &mut Vec<Action<S>>) {
-        self.sweeps.on_started();
-        out.push(Action::Sweep { below });
-    }
-
-    /// Whether tasks were left to themselves, or went on while the end of their attempt was settled.
-    pub(super) fn may_have_leftovers(&self, result: JobStatus) -> bool {
-        let is_deployed_once_and_done = result == JobStatus::Finished && self.last_attempt == AttemptId(1);
-        let has_cancelled = self.last_attempt > AttemptId(0) && !is_deployed_once_and_done;
-        self.generation > FIRST || has_cancelled
     }
 }
 
@@ -106,7 +85,9 @@ mod tests {
         let mut sweeps = Sweeps::default();
         sweeps.begin(at(0), Duration::from_secs(600));
         assert!(sweeps.take_due(at(30_000)));
-        sweeps.on_started();
+        let mut out = Vec::<Action<()>>::new();
+        sweeps.start(Generation(2), &mut out);
+        assert_eq!(out, [Action::Sweep { below: Generation(2) }]);
         assert_eq!(sweeps.next_deadline(), None);
         assert!(!sweeps.take_due(at(90_000)));
         sweeps.on_swept();
