@@ -268,6 +268,8 @@ pub(crate) fn history(record: &JobRecord) -> History {
         completed: record.checkpoints.iter().map(|entry| entry.checkpoint).collect(),
         last_checkpoint_id: record.last_checkpoint,
         generation: record.generation,
+        unswept: record.unswept.clone(),
+        is_repeat: record.is_repeat,
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     discovery::Search,
     driver::{Driver, Ending},
     event::Event,
-    settling::{Settling, unswept},
+    settling::Settling,
     sweeping::Sweeping,
     waits::Wait,
 };
@@ -55,8 +55,21 @@ impl Driver {
 
     fn carry_out_one(&mut self, action: Action<WrittenSnapshot>) {
         match action {
-            Action::RaiseGeneration { above } => self.raise_generation(above.next()),
-            Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation),
+            Action::RaiseGeneration { above, unswept } => self.raise_generation(above.next(), unswept),
+            Action::Settle { candidates, generation: _, unswept, is_thorough, is_repeat } => {
+                let settling = Settling {
+                    program: Arc::clone(&self.program),
+                    job: self.job.clone(),
+                    store: self.store.clone(),
+                    settings: Arc::clone(&self.settings),
+                    candidates,
+                    unswept,
+                    is_thorough,
+                    is_repeat,
+                    waits: self.waits.clone(),
+                };
+                self.settle(settling);
+            }
             Action::Sweep { below } => self.sweep(below),
             Action::Deploy { attempt, generation, restore, assignment } => {
                 self.deploy(attempt, generation, restore, &assignment);
@@ -78,9 +91,8 @@ impl Driver {
                 self.report.on_storing(checkpoint, manifest.snapshot_bytes(), counted);
                 self.store_checkpoint(manifest, append_before);
             }
-            Action::WithdrawCheckpoint { checkpoint } => self.withdraw(checkpoint),
+            Action::WithdrawCheckpoint { checkpoint, is_repeat } => self.withdraw(checkpoint, is_repeat),
             Action::CompleteCheckpoint { attempt, checkpoint } => {
-                self.completed.push(checkpoint);
                 self.report.on_completed(checkpoint, self.now());
                 if let Some(attempt) = attempt {
                     let complete = |attempt| ToTaskManager::CheckpointComplete { attempt, checkpoint };
@@ -93,7 +105,6 @@ impl Driver {
                 self.discard_files(CheckpointDirectory::new(checkpoint, self.epoch, attempt));
             }
             Action::DiscardCheckpoints { checkpoints } => {
-                self.completed.retain(|checkpoint| !checkpoints.contains(checkpoint));
                 self.report.on_discarded(&checkpoints);
                 self.discard(checkpoints);
             }
@@ -123,10 +134,8 @@ impl Driver {
         }
     }
 
-    fn raise_generation(&mut self, generation: Generation) {
+    fn raise_generation(&mut self, generation: Generation, unswept: Vec<(Generation, u32)>) {
         let (store, events) = (self.store.clone(), self.events.clone());
-        let mut unswept = unswept(&self.generations, generation);
-        unswept.push((generation, self.plan.slots_needed()));
         let wait = self.begin_wait(format_args!("raising the generation"));
         self.background.spawn(async move {
             let _wait = wait;
@@ -135,22 +144,7 @@ impl Driver {
         });
     }
 
-    fn settle(&mut self, checkpoint: Option<CheckpointId>, generation: Generation) {
-        let mut candidates = self.completed.clone();
-        candidates.retain(|&candidate| Some(candidate) <= checkpoint);
-        candidates.sort_unstable_by_key(|&candidate| std::cmp::Reverse(candidate));
-        let settling = Settling {
-            program: Arc::clone(&self.program),
-            job: self.job.clone(),
-            store: self.store.clone(),
-            settings: Arc::clone(&self.settings),
-            candidates,
-            generation,
-            generations: unswept(&self.generations, generation),
-            is_thorough: self.is_thorough,
-            is_repeat: self.is_repeat,
-            waits: self.waits.clone(),
-        };
+    fn settle(&mut self, settling: Settling) {
         let events = self.events.clone();
         self.background.spawn(async move {
             let _ = events.send(settling.run().await).await;
@@ -265,9 +259,8 @@ impl Driver {
     }
 
     /// Until this is done or another JobManager leads, a restart would go on from that checkpoint.
-    fn withdraw(&mut self, checkpoint: CheckpointId) {
+    fn withdraw(&mut self, checkpoint: CheckpointId, is_repeat: bool) {
         let (store, events) = (self.store.clone(), self.events.clone());
-        let is_repeat = self.is_repeat && self.completed.is_empty();
         let wait = self.begin_wait(format_args!("withdrawing checkpoint {checkpoint}"));
         self.background.spawn(async move {
             let _wait = wait;

@@ -86,16 +86,9 @@ pub(super) struct Driver {
     /// Where the subtasks of the last attempt run.
     pub(super) locations: BTreeMap<SubtaskIndex, TaskManagerId>,
     pub(super) attempt: Option<AttemptId>,
-    /// Completed checkpoints in the storage.
-    pub(super) completed: Vec<CheckpointId>,
-    pub(super) generations: BTreeMap<Generation, u32>,
     /// The checkpoint that the next attempt starts from.
     pub(super) restored: Option<Arc<Manifest>>,
     pub(super) audits: Audits,
-    /// A snapshot file was found damaged: what is restored next is read through first.
-    pub(super) is_thorough: bool,
-    /// The run repeats one that had ended.
-    pub(super) is_repeat: bool,
     pub(super) background: JoinSet<()>,
     /// The last look at the journal for a successor.
     pub(super) looking: Option<AbortHandle>,
@@ -301,7 +294,7 @@ impl Driver {
             }
             ToJobManager::SnapshotDamaged { attempt } => {
                 tracing::error!(id = id.0, attempt = attempt.0, "a snapshot file cannot be read");
-                self.is_thorough = true;
+                self.feed(Fact::SnapshotDamaged);
             }
             ToJobManager::AttemptGone { attempt } => {
                 self.feed(Fact::AttemptGone { attempt, task_manager: id });
@@ -312,10 +305,7 @@ impl Driver {
 
     fn on_raised(&mut self, generation: Generation, result: Result<(), StoreError>) {
         let fact = match result {
-            Ok(()) => {
-                self.generations.insert(generation, self.plan.slots_needed());
-                Fact::GenerationRaised { generation }
-            }
+            Ok(()) => Fact::GenerationRaised { generation },
             Err(StoreError::Conflict) => Fact::Deposed,
             Err(StoreError::Failed(error)) => {
                 Fact::GenerationNotRaised { failure: Failure::from(&error.with_kind(ErrorKind::Transient)) }
@@ -329,7 +319,7 @@ impl Driver {
             Ok(settled) => settled,
             Err(failure) => return self.feed(Fact::SettleFailed { failure }),
         };
-        let Settled { manifest, reports, swept } = settled;
+        let Settled { manifest, reports } = settled;
         self.report.on_settled(&reports);
         let hanging = reports.iter().flat_map(|report| report.hanging.iter().cloned());
         self.report.on_hanging(hanging, self.clock.now());
@@ -340,10 +330,7 @@ impl Driver {
         match restored.transpose() {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
             Ok(restored) => {
-                self.is_thorough = false;
                 self.restored = manifest;
-                // The last one may still be used by an attempt of this JobManager.
-                self.generations = self.generations.split_off(&swept);
                 self.feed(Fact::Settled { restored, sweep_for, transaction_timeout });
             }
         }

@@ -59,8 +59,6 @@ pub(super) enum Event {
 pub(super) struct Settled {
     pub(super) manifest: Option<Arc<Manifest>>,
     pub(super) reports: Vec<SettleReport>,
-    /// No output of these is left open.
-    pub(super) swept: Generation,
 }
 
 /// What a sweep has done.

@@ -1,6 +1,6 @@
 //! Finds the checkpoint to go on from and brings to an end what earlier attempts have left behind.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use flott_core::{
     CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
@@ -31,10 +31,8 @@ pub(super) struct Settling {
     pub(super) settings: Arc<ClusterSettings>,
     /// Newest first: the first one that can be read counts.
     pub(super) candidates: Vec<CheckpointId>,
-    /// Up to and including this one nothing may be left open.
-    pub(super) generation: Generation,
-    /// Those not swept, with their parallelism.
-    pub(super) generations: Vec<(Generation, u32)>,
+    /// Generations in which output may be left open, with the parallelism of their sinks.
+    pub(super) unswept: Vec<(Generation, u32)>,
     /// Look into the snapshot files, not only for them.
     pub(super) is_thorough: bool,
     /// The run repeats one that had ended, so its output is repeated on purpose.
@@ -60,7 +58,7 @@ impl Settling {
 
     async fn settle(self, unreadable: &mut Vec<String>) -> Result<Settled> {
         let manifest = self.newest_readable(unreadable).await?.map(Arc::new);
-        let (swept, is_fallback) = (self.generation, !unreadable.is_empty());
+        let is_fallback = !unreadable.is_empty();
         let settled = manifest.clone();
         let settling = move || {
             gather(for_each_sink(&self.program, |uid, factory| {
@@ -69,7 +67,7 @@ impl Settling {
         };
         let reports = spawn_blocking(settling).await;
         let reports = reports.map_err(|error| Error::internal(format!("settling panicked: {error}")))??;
-        Ok(Settled { manifest, reports, swept })
+        Ok(Settled { manifest, reports })
     }
 
     fn begin_wait(&self, doing: std::fmt::Arguments<'_>) -> Wait {
@@ -113,7 +111,7 @@ impl Settling {
             checkpoint: manifest.map(|manifest| manifest.checkpoint),
             is_fallback,
             committables,
-            generations: self.generations.clone(),
+            generations: self.unswept.clone(),
             allow_repeated_output: self.settings.allow_repeated_output
                 || (self.is_repeat && manifest.is_none()),
             accept_lost_output: self.settings.accept_lost_output,
@@ -144,11 +142,6 @@ pub(super) fn gather(results: Vec<Result<Option<SettleReport>>>) -> Result<Vec<S
 pub(super) fn lost_lines(reports: &[SettleReport]) -> (Vec<String>, u64) {
     let lines = reports.iter().flat_map(|report| report.lost.iter().cloned()).collect();
     (lines, reports.iter().map(|report| report.lost_records).sum())
-}
-
-/// Generations that are not swept.
-pub(super) fn unswept(generations: &BTreeMap<Generation, u32>, up_to: Generation) -> Vec<(Generation, u32)> {
-    generations.range(..=up_to).map(|(&generation, &parallelism)| (generation, parallelism)).collect()
 }
 
 #[cfg(test)]

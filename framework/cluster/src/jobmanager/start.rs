@@ -119,12 +119,13 @@ impl JobManager {
         };
         opening.send_replace(Some(Arc::new(self.reception(&program, &record, &store)?)));
         let progress = Arc::clone(&self.progress);
+        let is_repeat = record.is_repeat;
         let driver = self.driver(program, plan, store, record, events, waits.clone());
-        driver.report.note(match driver.completed.last() {
+        driver.report.note(match driver.master.latest_checkpoint() {
             Some(checkpoint) => format!("leading in epoch {}; newest checkpoint {checkpoint}", driver.epoch),
             None => format!("leading in epoch {}; no checkpoint yet", driver.epoch),
         });
-        waived_guards(&driver.settings, driver.is_repeat).for_each(|guard| driver.report.warn(guard));
+        waived_guards(&driver.settings, is_repeat).for_each(|guard| driver.report.warn(guard));
         let (mut driver, ending) = driver.run(received, stop).await;
         entering.close().await;
         driver.show();
@@ -245,12 +246,8 @@ impl JobManager {
             last_peer: TaskManagerId(0),
             locations: BTreeMap::new(),
             attempt: None,
-            completed: record.checkpoints.iter().map(|entry| entry.checkpoint).collect(),
-            generations: record.unswept.into_iter().collect(),
             restored: None,
             audits: Audits::default(),
-            is_thorough: false,
-            is_repeat: record.is_repeat,
             background: JoinSet::new(),
             looking: None,
             facts: VecDeque::new(),

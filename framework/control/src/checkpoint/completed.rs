@@ -25,6 +25,12 @@ impl CompletedCheckpoints {
         self.usable.last().copied()
     }
 
+    /// All that the job can be restored from, the newest first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<CheckpointId> {
+        self.usable.iter().rev().copied().collect()
+    }
+
     /// Whether the files of this one are kept.
     #[must_use]
     pub fn is_kept(&self, checkpoint: CheckpointId) -> bool {
@@ -79,7 +85,9 @@ mod tests {
         let mut completed = CompletedCheckpoints::new(2, ids(&[4, 5]));
         completed.on_restored(Some(CheckpointId(4)));
         assert_eq!(completed.latest(), Some(CheckpointId(4)));
+        assert_eq!(completed.candidates(), ids(&[4]));
         assert_eq!(completed.on_completed(CheckpointId(6)), ids(&[5]));
+        assert_eq!(completed.candidates(), ids(&[6, 4]));
         assert_eq!(completed.on_completed(CheckpointId(7)), ids(&[4]));
     }
 }

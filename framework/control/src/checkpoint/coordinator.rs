@@ -89,6 +89,12 @@ impl<S> CheckpointCoordinator<S> {
         self.completed.latest()
     }
 
+    /// All completed checkpoints that can be read, the newest first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<CheckpointId> {
+        self.completed.candidates()
+    }
+
     /// The job was restored from this checkpoint; newer ones could not be read.
     pub fn on_restored(&mut self, checkpoint: Option<CheckpointId>) {
         self.completed.on_restored(checkpoint);

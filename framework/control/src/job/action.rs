@@ -16,13 +16,27 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "variants are documented; their fields are named by their types")]
 pub enum Action<S> {
-    /// Compare-and-set the generation from `above` to the next. Answer: `GenerationRaised`, `GenerationNotRaised` or
-    /// `Deposed`.
-    RaiseGeneration { above: Generation },
-    /// Settle what this checkpoint lists and fence the ids of every generation up to and including `generation`, then
+    /// Compare-and-set the generation from `above` to the next, and record `unswept`. Answer: `GenerationRaised`,
+    /// `GenerationNotRaised` or `Deposed`.
+    RaiseGeneration {
+        above: Generation,
+        /// Generations in which output may be left open, the next one included, with the parallelism of their sinks.
+        unswept: Vec<(Generation, u32)>,
+    },
+    /// Settle what a checkpoint lists and fence the ids of every generation up to and including `generation`, then
     /// read what is needed to restore. At most one is under way. The driver makes sure first that it still leads. Answer:
     /// `Settled`, `SettleFailed` or `Deposed`.
-    Settle { checkpoint: Option<CheckpointId>, generation: Generation },
+    Settle {
+        /// Newest first: the first one that can be read is settled.
+        candidates: Vec<CheckpointId>,
+        generation: Generation,
+        /// Generations up to `generation` in which output may be left open, with the parallelism of their sinks.
+        unswept: Vec<(Generation, u32)>,
+        /// Look into the snapshot files, not only for them.
+        is_thorough: bool,
+        /// The run repeats one that had ended: without a checkpoint its output is repeated on purpose.
+        is_repeat: bool,
+    },
     /// Remove what late zombies of generations before `below` have opened since they were settled. At most one is under
     /// way, and never beside a settling. Answer: `Swept`.
     Sweep { below: Generation },
@@ -58,7 +72,11 @@ pub enum Action<S> {
     },
     /// Take a checkpoint that was stored too late out of the journal again, trying until that is done. Answer:
     /// `CheckpointWithdrawn` or `Deposed`.
-    WithdrawCheckpoint { checkpoint: CheckpointId },
+    WithdrawCheckpoint {
+        checkpoint: CheckpointId,
+        /// The run has no other checkpoint and repeats one that had ended.
+        is_repeat: bool,
+    },
     /// The checkpoint counts. Tell all tasks of the attempt, if it still runs: sinks commit.
     CompleteCheckpoint { attempt: Option<AttemptId>, checkpoint: CheckpointId },
     /// Tell all tasks of the attempt, if it still runs, to forget the checkpoint; delete its snapshots.

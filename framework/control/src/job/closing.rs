@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, time::Duration};
 use flott_core::{ErrorKind, Generation, MonotonicTime, task::Failure};
 
 use super::{
-    Action, JobStatus, RestoredCheckpoint,
+    JobStatus, RestoredCheckpoint,
     over::Over,
     settlement::Settlement,
     state::{JobState, State, Turn},
@@ -46,9 +46,8 @@ impl Closing {
             return;
         }
         if let Some(generation) = self.settlement.start_if_due(turn.now) {
-            let checkpoint = turn.world.checkpoints.latest();
-            if checkpoint.is_some() || generation > Generation(0) {
-                turn.out.push(Action::Settle { checkpoint, generation });
+            if turn.world.checkpoints.latest().is_some() || generation > Generation(0) {
+                turn.world.settle(generation, turn.out);
             } else {
                 self.settlement.on_settled();
             }
@@ -121,12 +120,16 @@ impl<S> JobState<S> for Closing {
 
     fn on_settled(
         &mut self,
-        _turn: &mut Turn<'_, S>,
+        turn: &mut Turn<'_, S>,
         restored: Option<RestoredCheckpoint>,
         _sweep_for: Duration,
     ) -> ControlFlow<State> {
+        let Some(generation) = self.settlement.on_settled() else {
+            return ControlFlow::Continue(());
+        };
+        turn.world.on_settled(generation);
         let is_final = restored.is_some_and(|restored| restored.is_final);
-        if self.settlement.on_settled() && is_final && self.result == JobStatus::Suspended {
+        if is_final && self.result == JobStatus::Suspended {
             self.result = JobStatus::Finished;
         }
         ControlFlow::Continue(())

@@ -27,6 +27,8 @@ pub enum Fact<S> {
     Task { attempt: AttemptId, task: TaskId, fact: TaskFact<S> },
     /// The attempt has failed, whatever the task.
     AttemptFailed { attempt: AttemptId, failure: Failure },
+    /// A snapshot file that a task was to be restored from is damaged.
+    SnapshotDamaged,
     /// Positively nothing of the attempt runs in this TaskManager any more. The answer to `CancelTasks`, and to a
     /// `Deploy` that is refused.
     AttemptGone { attempt: AttemptId, task_manager: TaskManagerId },

@@ -128,6 +128,7 @@ impl<S> JobMaster<S> {
                 self.world.on_gone(attempt, task_manager);
                 self.react(now, out, |state, turn| state.on_attempt_gone(turn, attempt, task_manager));
             }
+            Fact::SnapshotDamaged => self.world.on_snapshot_damaged(),
             Fact::CheckpointStored { checkpoint } => {
                 self.tell_coordinator(now, out, |coordinator, actions| {
                     coordinator.on_stored(now, checkpoint, actions);

@@ -26,6 +26,7 @@ mod over;
 mod recovering;
 mod restart_policy;
 mod restored;
+mod run_history;
 mod settings;
 mod settlement;
 mod sources;

@@ -99,7 +99,7 @@ impl Recovering {
     fn raise_if_due<S>(&mut self, turn: &mut Turn<'_, S>) {
         if self.raise.is_due(turn.now) {
             self.raise = Raise::Running;
-            turn.out.push(Action::RaiseGeneration { above: turn.world.generation() });
+            turn.world.raise_generation(turn.out);
         }
     }
 
@@ -111,8 +111,7 @@ impl Recovering {
             return;
         }
         if let Some(generation) = self.settlement.start_if_due(turn.now) {
-            turn.world.sweeps.end();
-            turn.out.push(Action::Settle { checkpoint: turn.world.checkpoints.latest(), generation });
+            turn.world.settle(generation, turn.out);
         }
     }
 
@@ -199,9 +198,10 @@ impl<S> JobState<S> for Recovering {
         restored: Option<RestoredCheckpoint>,
         sweep_for: Duration,
     ) -> ControlFlow<State> {
-        if !self.settlement.on_settled() {
+        let Some(generation) = self.settlement.on_settled() else {
             return ControlFlow::Continue(());
-        }
+        };
+        turn.world.on_settled(generation);
         self.restore = restored.as_ref().map(|restored| restored.checkpoint);
         turn.world.sweeps.begin(turn.now, sweep_for);
         turn.world.checkpoints.on_restored(self.restore);

@@ -13,6 +13,10 @@ pub struct History {
     pub last_checkpoint_id: CheckpointId,
     /// The generation raised last; zero when none.
     pub generation: Generation,
+    /// Generations in which output may be left open, with the parallelism of their sinks.
+    pub unswept: Vec<(Generation, u32)>,
+    /// The run repeats one that had ended, so that its output is repeated on purpose.
+    pub is_repeat: bool,
 }
 
 /// The checkpoint that settling found readable, and from which the next attempt starts.

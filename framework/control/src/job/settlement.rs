@@ -45,9 +45,9 @@ impl Settlement {
         })
     }
 
-    /// Returns whether the driver was asked.
-    pub(super) fn on_settled(&mut self) -> bool {
-        std::mem::replace(&mut self.step, Step::Done) == Step::Running
+    /// Returns the generation if the driver was asked.
+    pub(super) fn on_settled(&mut self) -> Option<Generation> {
+        (std::mem::replace(&mut self.step, Step::Done) == Step::Running).then_some(self.generation)
     }
 
     /// Nothing more is asked, unless it is repeated. Returns whether the driver was asked.

@@ -7,7 +7,7 @@ use flott_core::{
 
 use super::{
     Action, History, JobOutline, JobSettings, JobStatus, ending::EndingAttempts,
-    restart_policy::RestartPolicy, sources::Sources, sweeps::Sweeps,
+    restart_policy::RestartPolicy, run_history::RunHistory, sources::Sources, sweeps::Sweeps,
 };
 use crate::{
     checkpoint::{CheckpointAction, CheckpointCoordinator, CheckpointKind},
@@ -30,7 +30,7 @@ pub(super) struct World<S> {
     liveness: Heartbeats,
     restart: RestartPolicy,
     ending: EndingAttempts,
-    generation: Generation,
+    history: RunHistory,
     last_attempt: AttemptId,
     last_assignment: Vec<SlotAssignment>,
 }
@@ -61,7 +61,7 @@ impl<S> World<S> {
             liveness: Heartbeats::new(settings.liveness.clone()),
             restart: RestartPolicy::new(&settings, seed),
             ending: EndingAttempts::default(),
-            generation: history.generation,
+            history: RunHistory::new(history.generation, history.unswept, history.is_repeat),
             last_attempt: AttemptId(0),
             last_assignment: Vec::new(),
             settings,
@@ -71,7 +71,7 @@ impl<S> World<S> {
 
     /// The generation raised last.
     pub(super) fn generation(&self) -> Generation {
-        self.generation
+        self.history.generation()
     }
 
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
@@ -130,8 +130,36 @@ impl<S> World<S> {
     }
 
     pub(super) fn on_generation_raised(&mut self, generation: Generation) {
-        assert!(generation > self.generation, "generation {generation} is not above {}", self.generation);
-        self.generation = generation;
+        self.history.on_generation_raised(generation, self.outline.slots_needed());
+    }
+
+    pub(super) fn on_snapshot_damaged(&mut self) {
+        self.history.on_snapshot_damaged();
+    }
+
+    /// Asks for the generation above the present one.
+    pub(super) fn raise_generation(&self, out: &mut Vec<Action<S>>) {
+        let above = self.generation();
+        let mut unswept = self.history.unswept(above);
+        unswept.push((above.next(), self.outline.slots_needed()));
+        out.push(Action::RaiseGeneration { above, unswept });
+    }
+
+    /// Asks to settle everything up to this generation.
+    pub(super) fn settle(&mut self, generation: Generation, out: &mut Vec<Action<S>>) {
+        self.sweeps.end();
+        out.push(Action::Settle {
+            candidates: self.checkpoints.candidates(),
+            generation,
+            unswept: self.history.unswept(generation),
+            is_thorough: self.history.is_thorough(),
+            is_repeat: self.history.is_repeat(),
+        });
+    }
+
+    /// Everything up to this generation is settled.
+    pub(super) fn on_settled(&mut self, generation: Generation) {
+        self.history.on_settled(generation);
     }
 
     /// Slots for an attempt, if there are enough.
@@ -197,8 +225,8 @@ impl<S> World<S> {
     }
 
     pub(super) fn sweep_if_due(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        if self.sweeps.take_due(now) && self.generation > FIRST {
-            self.sweeps.start(self.generation, out);
+        if self.sweeps.take_due(now) && self.generation() > FIRST {
+            self.sweeps.start(self.generation(), out);
         }
     }
 
@@ -206,7 +234,7 @@ impl<S> World<S> {
     pub(super) fn may_have_leftovers(&self, result: JobStatus) -> bool {
         let is_deployed_once_and_done = result == JobStatus::Finished && self.last_attempt == AttemptId(1);
         let has_cancelled = self.last_attempt > AttemptId(0) && !is_deployed_once_and_done;
-        self.generation > FIRST || has_cancelled
+        self.generation() > FIRST || has_cancelled
     }
 
     /// The task of the running attempt has processed its last record.
@@ -254,7 +282,10 @@ impl<S> World<S> {
                     append_before,
                 });
             }
-            CheckpointAction::Withdraw { checkpoint } => out.push(Action::WithdrawCheckpoint { checkpoint }),
+            CheckpointAction::Withdraw { checkpoint } => {
+                let is_repeat = self.history.is_repeat() && self.checkpoints.latest().is_none();
+                out.push(Action::WithdrawCheckpoint { checkpoint, is_repeat });
+            }
             CheckpointAction::Complete { attempt, checkpoint, kind } => {
                 out.push(Action::CompleteCheckpoint { attempt, checkpoint });
                 return attempt.map(|_| Verdict::Completed { checkpoint, kind });

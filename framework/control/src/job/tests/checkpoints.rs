@@ -96,7 +96,10 @@ fn a_checkpoint_that_was_stored_too_late_is_not_restored() {
     job.at(9000);
     let actions = job.failed(TWO, ErrorKind::User);
     assert!(!actions.iter().any(|action| matches!(action, Action::Settle { .. })), "{actions:?}");
-    assert_eq!(job.fact(stored(2)), [Action::WithdrawCheckpoint { checkpoint: CheckpointId(2) }]);
+    assert_eq!(
+        job.fact(stored(2)),
+        [Action::WithdrawCheckpoint { checkpoint: CheckpointId(2), is_repeat: false }]
+    );
     let actions = job.fact(Fact::CheckpointWithdrawn { checkpoint: CheckpointId(2) });
     assert!(matches!(&actions[0], Action::AbortCheckpoint { .. }), "{actions:?}");
     assert_eq!(actions[1..], [settle(Some(1), 2)]);

@@ -185,11 +185,27 @@ pub(super) fn finish(status: JobStatus) -> Action<&'static str> {
 }
 
 pub(super) fn raise(above: u64) -> Action<&'static str> {
-    Action::RaiseGeneration { above: Generation(above) }
+    Action::RaiseGeneration { above: Generation(above), unswept: unswept(above, above + 1) }
 }
 
 pub(super) fn settle(checkpoint: Option<u64>, generation: u64) -> Action<&'static str> {
-    Action::Settle { checkpoint: checkpoint.map(CheckpointId), generation: Generation(generation) }
+    settle_one_of(checkpoint.as_slice(), generation)
+}
+
+/// The newest one comes first.
+pub(super) fn settle_one_of(checkpoints: &[u64], generation: u64) -> Action<&'static str> {
+    Action::Settle {
+        candidates: checkpoints.iter().copied().map(CheckpointId).collect(),
+        generation: Generation(generation),
+        unswept: unswept(generation, generation),
+        is_thorough: false,
+        is_repeat: false,
+    }
+}
+
+/// Generations that are unswept when the one before `settled` was settled.
+fn unswept(settled: u64, newest: u64) -> Vec<(Generation, u32)> {
+    (settled.saturating_sub(1).max(1)..=newest).map(|generation| (Generation(generation), 2)).collect()
 }
 
 pub(super) fn deploy(

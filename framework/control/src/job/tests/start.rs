@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use flott_core::{
     CheckpointId, ErrorKind, Generation,
     task::{Failure, TaskAction, TaskFact},
@@ -29,12 +31,18 @@ fn generation_then_settle_then_deploy() {
 #[test]
 fn a_later_job_manager_goes_on_from_what_it_finds() {
     let completed = vec![CheckpointId(6), CheckpointId(7)];
-    let history = History { completed, last_checkpoint_id: CheckpointId(9), generation: Generation(4) };
+    let history = History {
+        completed,
+        last_checkpoint_id: CheckpointId(9),
+        generation: Generation(4),
+        unswept: vec![(Generation(3), 2), (Generation(4), 2)],
+        is_repeat: false,
+    };
     let mut job = Job::with(JobSettings::default(), history);
     assert_eq!(job.start(), [raise(4)]);
     job.registered(A);
     job.registered(B);
-    assert_eq!(job.raised(5), [settle(Some(7), 4)]);
+    assert_eq!(job.raised(5), [settle_one_of(&[7, 6], 4)]);
     assert_eq!(job.settled(Some(6)), [discover(), deploy(ONE, 5, Some(6), &[A, B])]);
     job.all_running(ONE);
     assert_eq!(job.at(1000), [trigger(ONE, 10, crate::checkpoint::CheckpointKind::Periodic)]);
@@ -154,4 +162,20 @@ fn failed_discovery_restarts_the_job_and_is_asked_for_again() {
     let failed = restart(ErrorKind::Transient, message, 0);
     assert_eq!(actions, [cancel(ONE, &[A, B]), failed, raise(1), settle(None, 1)]);
     assert_eq!(job.settled(None), [discover()]);
+}
+
+#[test]
+fn a_run_that_repeats_another_says_so_to_sinks_and_journal_while_it_has_no_checkpoint() {
+    let mut job =
+        Job::with(JobSettings::default(), History { is_repeat: true, ..History::default() }).started();
+    let asked = job.raised(1);
+    assert!(matches!(asked[..], [Action::Settle { is_repeat: true, .. }]), "{asked:?}");
+    let transaction_timeout = Some(Duration::from_secs(16));
+    job.fact(Fact::Settled { restored: None, sweep_for: Duration::ZERO, transaction_timeout });
+    job.all_running(ONE);
+    job.at(1000);
+    job.acked(ONE, 1);
+    job.at(9000);
+    let checkpoint = CheckpointId(1);
+    assert_eq!(job.fact(stored(1)), [Action::WithdrawCheckpoint { checkpoint, is_repeat: true }]);
 }

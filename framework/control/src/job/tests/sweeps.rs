@@ -7,7 +7,8 @@ use crate::job::{Action, Fact, History, JobSettings, JobStatus};
 
 /// A later JobManager, running in generation 5. Late zombies are worth a sweep for 90 s.
 fn resumed() -> Job {
-    let history = History { generation: flott_core::Generation(4), ..History::default() };
+    let generation = flott_core::Generation(4);
+    let history = History { generation, unswept: vec![(generation, 2)], ..History::default() };
     let mut job = Job::with(JobSettings::default(), history).started();
     job.raised(5);
     job.fact(Fact::Settled { restored: None, sweep_for: Duration::from_secs(90), transaction_timeout: None });

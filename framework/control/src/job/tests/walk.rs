@@ -265,11 +265,13 @@ impl World {
     fn carry_out_one(&mut self, action: Action<&'static str>) {
         let can_fail = !self.is_calm;
         match action {
-            Action::RaiseGeneration { above } => {
+            Action::RaiseGeneration { above, .. } => {
                 assert_eq!(above, self.generation, "seed {}", self.seed);
                 self.mail.push(Fact::GenerationRaised { generation: above.next() });
             }
-            Action::Settle { checkpoint, generation } => self.settle(checkpoint, generation, can_fail),
+            Action::Settle { candidates, generation, .. } => {
+                self.settle(candidates.first().copied(), generation, can_fail);
+            }
             Action::Sweep { below } => self.sweep(below),
             Action::Deploy { attempt, generation, assignment, restore } => {
                 assert_eq!(restore, self.stored.keys().last().copied(), "seed {}", self.seed);
@@ -291,7 +293,7 @@ impl World {
                 self.usable_until.insert(checkpoint, append_before + TRANSACTION_TIMEOUT / 8);
                 self.store(checkpoint, kind.is_final(), can_fail);
             }
-            Action::WithdrawCheckpoint { checkpoint } => {
+            Action::WithdrawCheckpoint { checkpoint, .. } => {
                 assert!(self.stored.remove(&checkpoint).is_some(), "seed {}", self.seed);
                 self.mail.push(Fact::CheckpointWithdrawn { checkpoint });
             }
