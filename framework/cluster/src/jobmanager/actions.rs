@@ -8,7 +8,7 @@ use std::{
 
 use flott_control::{
     checkpoint::{CheckpointKind, Part},
-    job::Action,
+    job::{Action, JobStatus, ShutdownStep},
     slots::SlotAssignment,
     splits::EnumeratorSnapshot,
 };
@@ -121,12 +121,15 @@ impl Driver {
                 let when = if delay_ms == 0 { String::new() } else { format!(" in {delay_ms} ms") };
                 self.report.on_restart(format!("{failure}; restarting {from}{when}"));
             }
+            Action::ReportShutdown { step } => self.report.note(match step {
+                ShutdownStep::Stop => "asked to end: taking a last checkpoint; ask again to end at once",
+                ShutdownStep::Cancel => {
+                    "asked to end twice: the job's tasks are cancelled, its last checkpoint is kept"
+                }
+                ShutdownStep::Abandon => "asked to end three times: this process waits for nothing any more",
+            }),
             Action::StepDown => {
-                self.ending = Some(Ending {
-                    status: flott_control::job::JobStatus::Suspended,
-                    failure: None,
-                    is_deposed: true,
-                });
+                self.ending = Some(Ending { status: JobStatus::Suspended, failure: None, is_deposed: true });
             }
             Action::FinishJob { status, failure } => {
                 self.ending = Some(Ending { status, failure, is_deposed: false });

@@ -98,8 +98,6 @@ pub(super) struct Driver {
     /// Facts that carrying out an action has brought up.
     pub(super) facts: VecDeque<Fact<WrittenSnapshot>>,
     pub(super) signal: Option<StopSignal>,
-    /// How often this process was asked to end.
-    pub(super) signals: u32,
     pub(super) ending: Option<Ending>,
 }
 
@@ -122,7 +120,10 @@ impl Driver {
         self.master.start(self.clock.now(), &mut actions);
         self.carry_out(actions);
         self.feed_waiting();
-        while self.ending.is_none() {
+        let ending = loop {
+            if let Some(ending) = self.ending.take() {
+                break ending;
+            }
             let wait = self.until_deadline();
             tokio::select! {
                 biased;
@@ -136,8 +137,7 @@ impl Driver {
                 Some(_) = self.background.join_next() => {}
             }
             self.feed_waiting();
-        }
-        let ending = self.take_ending();
+        };
         self.say_farewell(&ending, &mut events).await;
         self.background.shutdown().await;
         (self, ending)
@@ -156,19 +156,6 @@ impl Driver {
                 Err(StoreError::Failed(error)) => tracing::debug!(%error, "cannot look for a successor"),
             }
         }));
-    }
-
-    fn take_ending(&mut self) -> Ending {
-        let mut ending = self.ending.take().unwrap_or(Ending {
-            status: JobStatus::Suspended,
-            failure: None,
-            is_deposed: false,
-        });
-        // Who asks twice to end wants this process to end, not the job.
-        if ending.status == JobStatus::Cancelled && self.signal.is_some() {
-            ending.status = JobStatus::Suspended;
-        }
-        ending
     }
 
     fn until_deadline(&self) -> Duration {
@@ -356,22 +343,7 @@ impl Driver {
 
     fn on_signal(&mut self, signal: StopSignal) {
         self.signal = Some(signal);
-        self.signals += 1;
-        match self.signals {
-            1 => {
-                self.report.note("asked to end: taking a last checkpoint; ask again to end at once");
-                self.feed(Fact::StopRequested);
-            }
-            2 => {
-                self.report
-                    .note("asked to end twice: the job's tasks are cancelled, its last checkpoint is kept");
-                self.feed(Fact::CancelRequested);
-            }
-            _ => {
-                let ending = Ending { status: JobStatus::Suspended, failure: None, is_deposed: false };
-                self.ending.get_or_insert(ending);
-            }
-        }
+        self.feed(Fact::ShutdownRequested);
     }
 
     fn send_heartbeats(&mut self) {

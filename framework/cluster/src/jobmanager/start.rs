@@ -252,7 +252,6 @@ impl JobManager {
             looking: None,
             facts: VecDeque::new(),
             signal: None,
-            signals: 0,
             ending: None,
         }
     }

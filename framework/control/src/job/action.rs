@@ -5,7 +5,7 @@ use flott_core::{
     task::{Failure, TaskAction, TaskId},
 };
 
-use super::JobStatus;
+use super::{JobStatus, ShutdownStep};
 use crate::{
     checkpoint::{AckRefusal, CheckpointKind, Part},
     slots::SlotAssignment,
@@ -89,6 +89,8 @@ pub enum Action<S> {
 
     /// To tell people: the job failed and is tried again at this time at the earliest.
     ReportRestart { failure: Failure, restart_at: MonotonicTime },
+    /// To tell people: this process was asked to end, and takes this step.
+    ReportShutdown { step: ShutdownStep },
     /// Act no more for this job and let the TaskManagers go: another JobManager leads.
     StepDown,
     /// The job is over for this JobManager. Tell the TaskManagers; leave a terminal record if

@@ -65,7 +65,10 @@ pub enum Fact<S> {
     /// Discovery has ended with a failure; it is asked for again after a restart.
     DiscoveryFailed { vertex: VertexId, failure: Failure },
 
-    /// SIGTERM at the JobManager: last checkpoint, state kept.
+    /// SIGTERM or SIGINT at the JobManager: this process is to end, the job is not. Each further request takes the next
+    /// [`ShutdownStep`](super::ShutdownStep).
+    ShutdownRequested,
+    /// The job is to be suspended: last checkpoint, state kept.
     StopRequested,
     /// The job is to end now.
     CancelRequested,

@@ -6,7 +6,7 @@ use flott_core::{
 };
 
 use super::{
-    Action, Fact, History, JobOutline, JobSettings, JobStatus,
+    Action, Fact, History, JobOutline, JobSettings, JobStatus, ShutdownStep,
     created::Created,
     over::Over,
     state::{JobState, State, Turn},
@@ -169,6 +169,7 @@ impl<S> JobMaster<S> {
                     self.react(now, out, |state, turn| state.on_discovery_failed(turn, failure));
                 }
             }
+            Fact::ShutdownRequested => self.on_shutdown_requested(now, out),
             Fact::StopRequested => self.react(now, out, |state, turn| state.on_stop_requested(turn)),
             Fact::CancelRequested => self.react(now, out, |state, turn| state.on_cancel_requested(turn)),
             Fact::Deposed => self.step_down(out),
@@ -217,6 +218,18 @@ impl<S> JobMaster<S> {
                 self.carry_out(now, actions, out);
             }
         }
+    }
+
+    fn on_shutdown_requested(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
+        let step = self.world.on_shutdown_requested();
+        out.push(Action::ReportShutdown { step });
+        self.react(now, out, |state, turn| match step {
+            ShutdownStep::Stop => state.on_stop_requested(turn),
+            ShutdownStep::Cancel => state.on_cancel_requested(turn),
+            ShutdownStep::Abandon => {
+                ControlFlow::Break(State::Over(Over::finish(turn, JobStatus::Suspended, None)))
+            }
+        });
     }
 
     /// Draws the conclusions of what is known, in one state after the other.

@@ -29,6 +29,7 @@ mod restored;
 mod run_history;
 mod settings;
 mod settlement;
+mod shutdown;
 mod sources;
 mod state;
 mod status;
@@ -41,6 +42,7 @@ pub use master::JobMaster;
 pub use outline::{JobOutline, VertexOutline};
 pub use restored::{History, RestoredCheckpoint};
 pub use settings::JobSettings;
+pub use shutdown::ShutdownStep;
 pub use status::JobStatus;
 
 #[cfg(test)]

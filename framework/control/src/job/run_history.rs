@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use flott_core::Generation;
 
-/// What is known of the generations of this run, and of what it repeats.
+use super::{JobStatus, ShutdownStep};
+
+/// What is known of this run: its generations, what it repeats, and requests to end this process.
 #[derive(Debug)]
 pub(super) struct RunHistory {
     generation: Generation,
@@ -12,6 +14,8 @@ pub(super) struct RunHistory {
     is_repeat: bool,
     /// A snapshot file was found damaged: what is restored next is read through first.
     is_thorough: bool,
+    /// The step taken last, if this process was asked to end.
+    shutdown: Option<ShutdownStep>,
 }
 
 impl RunHistory {
@@ -20,7 +24,8 @@ impl RunHistory {
         unswept: impl IntoIterator<Item = (Generation, u32)>,
         is_repeat: bool,
     ) -> Self {
-        Self { generation, unswept: unswept.into_iter().collect(), is_repeat, is_thorough: false }
+        let unswept = unswept.into_iter().collect();
+        Self { generation, unswept, is_repeat, is_thorough: false, shutdown: None }
     }
 
     /// The generation raised last.
@@ -57,6 +62,24 @@ impl RunHistory {
     pub(super) fn on_snapshot_damaged(&mut self) {
         self.is_thorough = true;
     }
+
+    /// Returns the next step of the shutdown.
+    pub(super) fn on_shutdown_requested(&mut self) -> ShutdownStep {
+        let step = match self.shutdown {
+            None => ShutdownStep::Stop,
+            Some(ShutdownStep::Stop) => ShutdownStep::Cancel,
+            Some(ShutdownStep::Cancel | ShutdownStep::Abandon) => ShutdownStep::Abandon,
+        };
+        self.shutdown = Some(step);
+        step
+    }
+
+    /// The end of the job for this JobManager. Who asks twice to end wants this process to end, not the job: that is only
+    /// suspended when its tasks are cancelled.
+    pub(super) fn ending(&self, result: JobStatus) -> JobStatus {
+        let is_process_cancelled = self.shutdown >= Some(ShutdownStep::Cancel);
+        if is_process_cancelled && result == JobStatus::Cancelled { JobStatus::Suspended } else { result }
+    }
 }
 
 #[cfg(test)]
@@ -87,5 +110,32 @@ mod tests {
         assert!(history.is_thorough());
         history.on_settled(Generation(0));
         assert!(!history.is_thorough());
+    }
+
+    fn asked_to_end(times: usize) -> RunHistory {
+        let mut history = RunHistory::new(Generation(0), [], false);
+        for _ in 0..times {
+            history.on_shutdown_requested();
+        }
+        history
+    }
+
+    #[test]
+    fn each_request_to_end_the_process_takes_the_next_step() {
+        let steps = [0, 1, 2, 3].map(|times| asked_to_end(times).on_shutdown_requested());
+        assert_eq!(
+            steps,
+            [ShutdownStep::Stop, ShutdownStep::Cancel, ShutdownStep::Abandon, ShutdownStep::Abandon]
+        );
+    }
+
+    #[test]
+    fn a_process_that_is_asked_twice_to_end_does_not_cancel_its_job() {
+        let endings = |result| [0, 1, 2, 3].map(|times| asked_to_end(times).ending(result));
+        let (cancelled, suspended) = (JobStatus::Cancelled, JobStatus::Suspended);
+        assert_eq!(endings(cancelled), [cancelled, cancelled, suspended, suspended]);
+        for result in [JobStatus::Finished, JobStatus::Failed, JobStatus::Suspended] {
+            assert_eq!(endings(result), [result; 4]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use flott_core::{
 };
 
 use super::{
-    Action, History, JobOutline, JobSettings, JobStatus, ending::EndingAttempts,
+    Action, History, JobOutline, JobSettings, JobStatus, ShutdownStep, ending::EndingAttempts,
     restart_policy::RestartPolicy, run_history::RunHistory, sources::Sources, sweeps::Sweeps,
 };
 use crate::{
@@ -135,6 +135,16 @@ impl<S> World<S> {
 
     pub(super) fn on_snapshot_damaged(&mut self) {
         self.history.on_snapshot_damaged();
+    }
+
+    /// Returns the next step of the shutdown of this process.
+    pub(super) fn on_shutdown_requested(&mut self) -> ShutdownStep {
+        self.history.on_shutdown_requested()
+    }
+
+    /// The end of the job for this JobManager.
+    pub(super) fn ending(&self, result: JobStatus) -> JobStatus {
+        self.history.ending(result)
     }
 
     /// Asks for the generation above the present one.

@@ -6,7 +6,7 @@ use flott_core::{
 use super::kit::*;
 use crate::{
     checkpoint::CheckpointKind,
-    job::{Action, Fact, JobStatus},
+    job::{Action, Fact, JobStatus, ShutdownStep},
     testing::task,
 };
 
@@ -151,4 +151,31 @@ fn a_deposed_job_manager_steps_down() {
     let mut job = Job::running();
     assert_eq!(job.fact(Fact::Deposed), [Action::StepDown]);
     assert_eq!(job.fact(Fact::CancelRequested), []);
+}
+
+#[test]
+fn requests_to_end_the_process_escalate() {
+    let report = |step| Action::ReportShutdown { step };
+    let mut job = Job::with_checkpoint();
+    let stop = trigger(ONE, 2, CheckpointKind::Stop);
+    assert_eq!(job.fact(Fact::ShutdownRequested), [report(ShutdownStep::Stop), stop]);
+    let cancelled = [cancel(ONE, &[A, B]), abort(ONE, 2), settle(Some(1), 1)];
+    let asked_twice = job.fact(Fact::ShutdownRequested);
+    assert_eq!(asked_twice[0], report(ShutdownStep::Cancel));
+    assert_eq!(asked_twice[1..], cancelled);
+    let abandoned = [report(ShutdownStep::Abandon), finish(JobStatus::Suspended)];
+    assert_eq!(job.fact(Fact::ShutdownRequested), abandoned);
+    assert_eq!(job.fact(Fact::ShutdownRequested), []);
+}
+
+#[test]
+fn a_process_that_is_asked_twice_to_end_leaves_its_job_to_a_later_one() {
+    let mut job = Job::with_checkpoint();
+    job.fact(Fact::ShutdownRequested);
+    job.fact(Fact::ShutdownRequested);
+    assert_eq!(job.master.status(), JobStatus::Cancelling);
+    job.settled(Some(1));
+    job.gone(ONE, A);
+    assert_eq!(job.gone(ONE, B), [sweep(2)]);
+    assert_eq!(job.fact(Fact::Swept), [finish(JobStatus::Suspended)]);
 }
