@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use flott_control::job::nothing_to_restore;
 use flott_core::{Error, ErrorKind, Result};
 use flott_state::storage::{
     AppendError, CheckpointEntry, CheckpointStorage, JobRecord, Journal, Leader, Manifest, Observed,
@@ -86,7 +87,7 @@ impl Candidate {
             }
             let now = self.checkpoints().await?;
             if now == entries && !entries.is_empty() {
-                return Err(nothing_to_restore(&unreadable));
+                return Err(nothing_to_restore(&unreadable).into());
             }
             if now == entries {
                 return Ok(None);
@@ -150,12 +151,4 @@ impl Candidate {
         }
         self.job_name.clone_into(&mut record.job_name);
     }
-}
-/// No checkpoint can be read; `unreadable` says why of each.
-pub(crate) fn nothing_to_restore(unreadable: &[String]) -> Error {
-    let text = format!(
-        "{}; no other checkpoint is kept. Restore the files from a copy, or start from an empty checkpoint directory",
-        unreadable.join("; ")
-    );
-    Error::new(ErrorKind::State, text)
 }

@@ -24,6 +24,7 @@ use super::{
     discovery::Search,
     driver::{Driver, Ending},
     event::Event,
+    reading::Reading,
     settling::Settling,
     sweeping::Sweeping,
     waits::Wait,
@@ -56,15 +57,18 @@ impl Driver {
     fn carry_out_one(&mut self, action: Action<WrittenSnapshot>) {
         match action {
             Action::RaiseGeneration { above, unswept } => self.raise_generation(above.next(), unswept),
-            Action::Settle { candidates, generation: _, unswept, is_thorough, is_repeat } => {
+            Action::ReadCheckpoint { checkpoint, is_thorough } => self.read(checkpoint, is_thorough),
+            Action::Settle { checkpoint, is_fallback, generation: _, unswept, is_repeat } => {
+                let manifest = self.manifest_of(checkpoint);
+                assert_eq!(manifest.is_some(), checkpoint.is_some(), "what is settled was read before");
                 let settling = Settling {
                     program: Arc::clone(&self.program),
                     job: self.job.clone(),
                     store: self.store.clone(),
                     settings: Arc::clone(&self.settings),
-                    candidates,
+                    manifest,
+                    is_fallback,
                     unswept,
-                    is_thorough,
                     is_repeat,
                     waits: self.waits.clone(),
                 };
@@ -147,6 +151,20 @@ impl Driver {
         });
     }
 
+    fn read(&mut self, checkpoint: CheckpointId, is_thorough: bool) {
+        let (store, waits) = (self.store.clone(), self.waits.clone());
+        let reading = Reading { store, checkpoint, is_thorough, waits };
+        let events = self.events.clone();
+        self.background.spawn(async move {
+            let _ = events.send(reading.run().await).await;
+        });
+    }
+
+    /// This checkpoint, if it was read.
+    fn manifest_of(&self, checkpoint: Option<CheckpointId>) -> Option<Arc<Manifest>> {
+        self.manifest.clone().filter(|manifest| Some(manifest.checkpoint) == checkpoint)
+    }
+
     fn settle(&mut self, settling: Settling) {
         let events = self.events.clone();
         self.background.spawn(async move {
@@ -200,8 +218,7 @@ impl Driver {
 
     /// What TaskManagers have to know of a checkpoint: where its files are.
     fn manifest_without_lists(&self, restore: Option<CheckpointId>) -> Option<Manifest> {
-        let manifest = self.restored.as_ref().filter(|manifest| Some(manifest.checkpoint) == restore)?;
-        let mut manifest = Manifest::clone(manifest);
+        let mut manifest = Manifest::clone(&*self.manifest_of(restore)?);
         manifest.operators.iter_mut().for_each(|operator| operator.lists.clear());
         manifest.enumerators.clear();
         Some(manifest)

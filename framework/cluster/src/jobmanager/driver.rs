@@ -86,8 +86,8 @@ pub(super) struct Driver {
     /// Where the subtasks of the last attempt run.
     pub(super) locations: BTreeMap<SubtaskIndex, TaskManagerId>,
     pub(super) attempt: Option<AttemptId>,
-    /// The checkpoint that the next attempt starts from.
-    pub(super) restored: Option<Arc<Manifest>>,
+    /// The checkpoint that was read last: it is settled, and the next attempt starts from it.
+    pub(super) manifest: Option<Arc<Manifest>>,
     pub(super) audits: Audits,
     pub(super) background: JoinSet<()>,
     /// The last look at the journal for a successor.
@@ -204,12 +204,17 @@ impl Driver {
             Event::FromTaskManager { id, message } => self.on_message(id, message),
             Event::TaskManagerGone { id, reason } => self.on_gone(id, reason),
             Event::GenerationRaised { generation, result } => self.on_raised(generation, result),
-            Event::Settled { unreadable, result } => {
-                unreadable
-                    .into_iter()
-                    .for_each(|line| self.report.warn(format!("{line}; trying an older one")));
-                self.on_settled(result);
+            Event::CheckpointRead(manifest) => {
+                let checkpoint = manifest.checkpoint;
+                self.manifest = Some(manifest);
+                self.feed(Fact::CheckpointRead { checkpoint });
             }
+            Event::CheckpointUnreadable { checkpoint, reason } => {
+                self.report
+                    .warn(format!("checkpoint {checkpoint} cannot be read: {reason}; trying an older one"));
+                self.feed(Fact::CheckpointUnreadable { checkpoint, reason });
+            }
+            Event::Settled(result) => self.on_settled(result),
             Event::Swept(swept) => {
                 self.report.on_swept(&swept);
                 self.feed(Fact::Swept);
@@ -317,7 +322,6 @@ impl Driver {
         match restored.transpose() {
             Err(error) => self.feed(Fact::SettleFailed { failure: Failure::from(&error) }),
             Ok(restored) => {
-                self.restored = manifest;
                 self.feed(Fact::Settled { restored, sweep_for, transaction_timeout });
             }
         }

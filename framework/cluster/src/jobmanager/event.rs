@@ -28,10 +28,12 @@ pub(super) enum Event {
         generation: Generation,
         result: Result<(), StoreError>,
     },
-    Settled {
-        unreadable: Vec<String>,
-        result: Result<Settled, Failure>,
+    CheckpointRead(Arc<Manifest>),
+    CheckpointUnreadable {
+        checkpoint: CheckpointId,
+        reason: String,
     },
+    Settled(Result<Settled, Failure>),
     Swept(Swept),
     Audited(Audited),
     CheckpointStored {

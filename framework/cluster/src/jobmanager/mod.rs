@@ -1,7 +1,7 @@
 //! The JobManager: carries out what the [`JobMaster`](flott_control::job::JobMaster) decides, and tells it what happens.
 //!
 //! [`start`] brings a JobManager to lead, after its [`checks`]; [`driver`] is the one loop that owns everything; [`actions`] carries out actions; [`members`] takes connections of
-//! TaskManagers. What takes time runs beside the loop and comes back as an event: [`settling`], [`sweeping`],
+//! TaskManagers. What takes time runs beside the loop and comes back as an event: [`reading`], [`settling`], [`sweeping`],
 //! [`discovery`], writes of [`checkpoints`].
 
 mod actions;
@@ -13,6 +13,7 @@ mod driver;
 mod event;
 mod members;
 mod outline;
+mod reading;
 mod report;
 mod settling;
 mod sinks;

@@ -1,9 +1,9 @@
-//! Finds the checkpoint to go on from and brings to an end what earlier attempts have left behind.
+//! Brings to an end what earlier attempts have left behind.
 
 use std::sync::Arc;
 
 use flott_core::{
-    CheckpointId, Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
+    Error, ErrorKind, Generation, JobIdentity, OperatorUid, Result,
     sink::{COMMITTABLES_STATE, SettleReport, SettleRequest},
     task::Failure,
 };
@@ -15,10 +15,9 @@ use super::{
     checks::nobody_settles,
     event::{Event, Settled},
     sinks::for_each_sink,
-    waits::{Wait, Waits},
+    waits::Waits,
 };
 use crate::{
-    candidate::nothing_to_restore,
     settings::ClusterSettings,
     store::{CheckpointStore, StoreError},
 };
@@ -29,13 +28,13 @@ pub(super) struct Settling {
     pub(super) job: JobIdentity,
     pub(super) store: CheckpointStore,
     pub(super) settings: Arc<ClusterSettings>,
-    /// Newest first: the first one that can be read counts.
-    pub(super) candidates: Vec<CheckpointId>,
+    /// The checkpoint whose committables are settled.
+    pub(super) manifest: Option<Arc<Manifest>>,
+    /// A newer checkpoint could not be read.
+    pub(super) is_fallback: bool,
     /// Generations in which output may be left open, with the parallelism of their sinks.
     pub(super) unswept: Vec<(Generation, u32)>,
-    /// Look into the snapshot files, not only for them.
-    pub(super) is_thorough: bool,
-    /// The run repeats one that had ended, so its output is repeated on purpose.
+    /// The run repeats one that had ended and has no checkpoint, so its output is repeated on purpose.
     pub(super) is_repeat: bool,
     pub(super) waits: Waits,
 }
@@ -44,61 +43,31 @@ impl Settling {
     /// Whoever was frozen may find all its TaskManagers gone because another JobManager has taken them over. So the
     /// journal is asked first: what is fenced and deleted here cannot be called back.
     pub(super) async fn run(self) -> Event {
-        let mut unreadable = Vec::new();
-        let wait = self.begin_wait(format_args!("asking the journal who leads"));
+        let wait = self
+            .waits
+            .begin(format!("the checkpoint directory {} (asking the journal who leads)", self.store.place()));
         let confirmed = self.store.confirm_lead().await;
         drop(wait);
         let settled = match confirmed {
-            Ok(()) => self.settle(&mut unreadable).await,
+            Ok(()) => self.settle().await,
             Err(StoreError::Conflict) => return Event::Deposed,
             Err(StoreError::Failed(error)) => Err(error.with_kind(ErrorKind::Transient)),
         };
-        Event::Settled { unreadable, result: settled.map_err(|error| Failure::from(&error)) }
+        Event::Settled(settled.map_err(|error| Failure::from(&error)))
     }
 
-    async fn settle(self, unreadable: &mut Vec<String>) -> Result<Settled> {
-        let manifest = self.newest_readable(unreadable).await?.map(Arc::new);
-        let is_fallback = !unreadable.is_empty();
-        let settled = manifest.clone();
-        let settling = move || {
-            gather(for_each_sink(&self.program, |uid, factory| {
-                self.settle_sink(uid, factory, settled.as_deref(), is_fallback)
-            }))
-        };
+    async fn settle(self) -> Result<Settled> {
+        let manifest = self.manifest.clone();
+        let settling =
+            move || gather(for_each_sink(&self.program, |uid, factory| self.settle_sink(uid, factory)));
         let reports = spawn_blocking(settling).await;
         let reports = reports.map_err(|error| Error::internal(format!("settling panicked: {error}")))??;
         Ok(Settled { manifest, reports })
     }
 
-    fn begin_wait(&self, doing: std::fmt::Arguments<'_>) -> Wait {
-        self.waits.begin(format!("the checkpoint directory {} ({doing})", self.store.place()))
-    }
-
-    async fn newest_readable(&self, unreadable: &mut Vec<String>) -> Result<Option<Manifest>> {
-        for &checkpoint in &self.candidates {
-            let _wait = self.begin_wait(format_args!("reading checkpoint {checkpoint}"));
-            match self.store.load(checkpoint, self.is_thorough).await {
-                Ok(manifest) => return Ok(Some(manifest)),
-                Err(error) if error.kind() == ErrorKind::State => {
-                    unreadable.push(format!("checkpoint {checkpoint} cannot be read: {error}"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if unreadable.is_empty() {
-            return Ok(None);
-        }
-        Err(nothing_to_restore(unreadable))
-    }
-
-    fn settle_sink(
-        &self,
-        uid: &OperatorUid,
-        factory: &dyn OperatorFactory,
-        manifest: Option<&Manifest>,
-        is_fallback: bool,
-    ) -> Result<Option<SettleReport>> {
+    fn settle_sink(&self, uid: &OperatorUid, factory: &dyn OperatorFactory) -> Result<Option<SettleReport>> {
         let _wait = self.waits.begin(format!("sink {:?} (settling its output)", uid.as_str()));
+        let manifest = self.manifest.as_deref();
         let committables =
             manifest.map_or_else(Vec::new, |manifest| manifest.list_items(uid, COMMITTABLES_STATE));
         let Some(mut settler) = factory.settler()? else {
@@ -109,11 +78,10 @@ impl Settling {
             uid: uid.clone(),
             job: self.job.clone(),
             checkpoint: manifest.map(|manifest| manifest.checkpoint),
-            is_fallback,
+            is_fallback: self.is_fallback,
             committables,
             generations: self.unswept.clone(),
-            allow_repeated_output: self.settings.allow_repeated_output
-                || (self.is_repeat && manifest.is_none()),
+            allow_repeated_output: self.settings.allow_repeated_output || self.is_repeat,
             accept_lost_output: self.settings.accept_lost_output,
         };
         settler.settle(&request).map(Some)

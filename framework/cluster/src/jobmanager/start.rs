@@ -246,7 +246,7 @@ impl JobManager {
             last_peer: TaskManagerId(0),
             locations: BTreeMap::new(),
             attempt: None,
-            restored: None,
+            manifest: None,
             audits: Audits::default(),
             background: JoinSet::new(),
             looking: None,

@@ -23,18 +23,24 @@ pub enum Action<S> {
         /// Generations in which output may be left open, the next one included, with the parallelism of their sinks.
         unswept: Vec<(Generation, u32)>,
     },
-    /// Settle what a checkpoint lists and fence the ids of every generation up to and including `generation`, then
-    /// read what is needed to restore. At most one is under way. The driver makes sure first that it still leads. Answer:
-    /// `Settled`, `SettleFailed` or `Deposed`.
+    /// Read a completed checkpoint and make sure that its files are there. Answer: `CheckpointRead`,
+    /// `CheckpointUnreadable` if this JobManager still leads, `SettleFailed` or `Deposed`.
+    ReadCheckpoint {
+        checkpoint: CheckpointId,
+        /// Look into the snapshot files, not only for them.
+        is_thorough: bool,
+    },
+    /// Settle what the checkpoint that was read lists and fence the ids of every generation up to and including
+    /// `generation`. At most one is under way. The driver makes sure first that it still leads. Answer: `Settled`,
+    /// `SettleFailed` or `Deposed`.
     Settle {
-        /// Newest first: the first one that can be read is settled.
-        candidates: Vec<CheckpointId>,
+        checkpoint: Option<CheckpointId>,
+        /// A newer checkpoint could not be read.
+        is_fallback: bool,
         generation: Generation,
         /// Generations up to `generation` in which output may be left open, with the parallelism of their sinks.
         unswept: Vec<(Generation, u32)>,
-        /// Look into the snapshot files, not only for them.
-        is_thorough: bool,
-        /// The run repeats one that had ended: without a checkpoint its output is repeated on purpose.
+        /// The run repeats one that had ended and has no checkpoint: its output is repeated on purpose.
         is_repeat: bool,
     },
     /// Remove what late zombies of generations before `below` have opened since they were settled. At most one is under

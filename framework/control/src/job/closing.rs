@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use flott_core::{ErrorKind, Generation, MonotonicTime, task::Failure};
+use flott_core::{CheckpointId, ErrorKind, Generation, MonotonicTime, task::Failure};
 
 use super::{
     JobStatus, RestoredCheckpoint,
@@ -42,15 +42,14 @@ impl Closing {
 
     /// Settling waits for a manifest that is being written, as always: it decides what is to be settled.
     fn settle_if_due<S>(&mut self, turn: &mut Turn<'_, S>) {
-        if !turn.world.may_settle() {
+        if !self.settlement.is_due(turn.now) || !turn.world.may_settle() {
             return;
         }
-        if let Some(generation) = self.settlement.start_if_due(turn.now) {
-            if turn.world.checkpoints.latest().is_some() || generation > Generation(0) {
-                turn.world.settle(generation, turn.out);
-            } else {
-                self.settlement.on_settled();
-            }
+        if turn.world.checkpoints.latest().is_none() && self.settlement.generation() == Generation(0) {
+            // Nobody has left anything behind.
+            self.settlement = Settlement::done(Generation(0));
+        } else {
+            self.settlement.begin(turn);
         }
     }
 
@@ -118,16 +117,32 @@ impl<S> JobState<S> for Closing {
         ControlFlow::Continue(())
     }
 
+    fn on_checkpoint_read(&mut self, turn: &mut Turn<'_, S>, checkpoint: CheckpointId) {
+        self.settlement.on_checkpoint_read(turn, checkpoint);
+    }
+
+    fn on_checkpoint_unreadable(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        checkpoint: CheckpointId,
+        reason: &str,
+    ) -> ControlFlow<State> {
+        match self.settlement.on_checkpoint_unreadable(turn, checkpoint, reason) {
+            Some(failure) => self.on_settle_failed(turn, failure),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn on_settled(
         &mut self,
         turn: &mut Turn<'_, S>,
         restored: Option<RestoredCheckpoint>,
         _sweep_for: Duration,
     ) -> ControlFlow<State> {
-        let Some(generation) = self.settlement.on_settled() else {
+        if !self.settlement.on_settled() {
             return ControlFlow::Continue(());
-        };
-        turn.world.on_settled(generation);
+        }
+        turn.world.on_settled(self.settlement.generation());
         let is_final = restored.is_some_and(|restored| restored.is_final);
         if is_final && self.result == JobStatus::Suspended {
             self.result = JobStatus::Finished;

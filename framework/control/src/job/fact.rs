@@ -44,6 +44,10 @@ pub enum Fact<S> {
     GenerationRaised { generation: Generation },
     /// Answer to `RaiseGeneration`: the store could not be written. A conflict is reported as `Deposed`.
     GenerationNotRaised { failure: Failure },
+    /// Answer to `ReadCheckpoint`: it can be restored.
+    CheckpointRead { checkpoint: CheckpointId },
+    /// Answer to `ReadCheckpoint`: it is not as it was written.
+    CheckpointUnreadable { checkpoint: CheckpointId, reason: String },
     /// Answer to `Settle`: everything the checkpoint lists is committed or known to be, all older ids are fenced. None:
     /// there is no checkpoint to restore. For `sweep_for` late zombies may still open what is worth a sweep. Output that
     /// is not committed within `transaction_timeout` will be lost.
@@ -52,7 +56,7 @@ pub enum Fact<S> {
         sweep_for: Duration,
         transaction_timeout: Option<Duration>,
     },
-    /// Answer to `Settle`. The kind says whether trying again can help.
+    /// Answer to `ReadCheckpoint` and `Settle`. The kind says whether trying again can help.
     SettleFailed { failure: Failure },
 
     /// Answer to `Sweep`: it is over. If it has failed, the next one will do.

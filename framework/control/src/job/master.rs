@@ -151,6 +151,13 @@ impl<S> JobMaster<S> {
             Fact::GenerationNotRaised { failure } => {
                 self.react(now, out, |state, turn| state.on_generation_not_raised(turn, failure));
             }
+            Fact::CheckpointRead { checkpoint } => self.react(now, out, |state, turn| {
+                state.on_checkpoint_read(turn, checkpoint);
+                ControlFlow::Continue(())
+            }),
+            Fact::CheckpointUnreadable { checkpoint, reason } => {
+                self.react(now, out, |state, turn| state.on_checkpoint_unreadable(turn, checkpoint, &reason));
+            }
             Fact::Settled { restored, sweep_for, transaction_timeout } => {
                 self.world.checkpoints.limit_timeout(transaction_timeout);
                 self.react(now, out, |state, turn| state.on_settled(turn, restored, sweep_for));

@@ -42,6 +42,7 @@ pub use master::JobMaster;
 pub use outline::{JobOutline, VertexOutline};
 pub use restored::{History, RestoredCheckpoint};
 pub use settings::JobSettings;
+pub use settlement::nothing_to_restore;
 pub use shutdown::ShutdownStep;
 pub use status::JobStatus;
 

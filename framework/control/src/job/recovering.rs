@@ -107,12 +107,10 @@ impl Recovering {
     /// JobManager must have its generation first, which shows that it leads; and two must not fence at once.
     fn settle_if_due<S>(&mut self, turn: &mut Turn<'_, S>) {
         let is_unproven = self.is_first && self.raise != Raise::Raised;
-        if is_unproven || !turn.world.may_settle() {
+        if is_unproven || !self.settlement.is_due(turn.now) || !turn.world.may_settle() {
             return;
         }
-        if let Some(generation) = self.settlement.start_if_due(turn.now) {
-            turn.world.settle(generation, turn.out);
-        }
+        self.settlement.begin(turn);
     }
 
     fn deploy_if_ready<S>(&mut self, turn: &mut Turn<'_, S>) -> ControlFlow<State> {
@@ -192,16 +190,32 @@ impl<S> JobState<S> for Recovering {
         ControlFlow::Continue(())
     }
 
+    fn on_checkpoint_read(&mut self, turn: &mut Turn<'_, S>, checkpoint: CheckpointId) {
+        self.settlement.on_checkpoint_read(turn, checkpoint);
+    }
+
+    fn on_checkpoint_unreadable(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        checkpoint: CheckpointId,
+        reason: &str,
+    ) -> ControlFlow<State> {
+        match self.settlement.on_checkpoint_unreadable(turn, checkpoint, reason) {
+            Some(failure) => self.on_settle_failed(turn, failure),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn on_settled(
         &mut self,
         turn: &mut Turn<'_, S>,
         restored: Option<RestoredCheckpoint>,
         sweep_for: Duration,
     ) -> ControlFlow<State> {
-        let Some(generation) = self.settlement.on_settled() else {
+        if !self.settlement.on_settled() {
             return ControlFlow::Continue(());
-        };
-        turn.world.on_settled(generation);
+        }
+        turn.world.on_settled(self.settlement.generation());
         self.restore = restored.as_ref().map(|restored| restored.checkpoint);
         turn.world.sweeps.begin(turn.now, sweep_for);
         turn.world.checkpoints.on_restored(self.restore);

@@ -19,10 +19,10 @@ pub struct History {
     pub is_repeat: bool,
 }
 
-/// The checkpoint that settling found readable, and from which the next attempt starts.
+/// The checkpoint that was settled, and from which the next attempt starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredCheckpoint {
-    /// Its id: the one that was asked for, or an older one when that is corrupt.
+    /// Its id.
     pub checkpoint: CheckpointId,
     /// It is the final checkpoint of a bounded job: nothing is left to run.
     pub is_final: bool,

@@ -71,6 +71,17 @@ pub(super) trait JobState<S> {
         ControlFlow::Continue(())
     }
 
+    fn on_checkpoint_read(&mut self, _turn: &mut Turn<'_, S>, _checkpoint: CheckpointId) {}
+
+    fn on_checkpoint_unreadable(
+        &mut self,
+        _turn: &mut Turn<'_, S>,
+        _checkpoint: CheckpointId,
+        _reason: &str,
+    ) -> ControlFlow<State> {
+        ControlFlow::Continue(())
+    }
+
     fn on_settled(
         &mut self,
         _turn: &mut Turn<'_, S>,

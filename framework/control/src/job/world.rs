@@ -155,16 +155,22 @@ impl<S> World<S> {
         out.push(Action::RaiseGeneration { above, unswept });
     }
 
+    /// Asks to read this checkpoint.
+    pub(super) fn read_checkpoint(&self, checkpoint: CheckpointId, out: &mut Vec<Action<S>>) {
+        out.push(Action::ReadCheckpoint { checkpoint, is_thorough: self.history.is_thorough() });
+    }
+
     /// Asks to settle everything up to this generation.
-    pub(super) fn settle(&mut self, generation: Generation, out: &mut Vec<Action<S>>) {
-        self.sweeps.end();
-        out.push(Action::Settle {
-            candidates: self.checkpoints.candidates(),
-            generation,
-            unswept: self.history.unswept(generation),
-            is_thorough: self.history.is_thorough(),
-            is_repeat: self.history.is_repeat(),
-        });
+    pub(super) fn settle(
+        &self,
+        checkpoint: Option<CheckpointId>,
+        is_fallback: bool,
+        generation: Generation,
+        out: &mut Vec<Action<S>>,
+    ) {
+        let unswept = self.history.unswept(generation);
+        let is_repeat = self.history.is_repeat() && checkpoint.is_none();
+        out.push(Action::Settle { checkpoint, is_fallback, generation, unswept, is_repeat });
     }
 
     /// Everything up to this generation is settled.

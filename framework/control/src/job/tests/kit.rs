@@ -1,6 +1,6 @@
 //! A source with two subtasks and a committing sink with one; two TaskManagers with one slot each.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, SubtaskIndex, TaskManagerId, VertexId,
@@ -38,11 +38,16 @@ pub(super) fn outline() -> JobOutline {
 pub(super) struct Job {
     pub(super) master: JobMaster<&'static str>,
     pub(super) now: u64,
+    /// Checkpoints that cannot be read. The others are read as soon as that is asked for.
+    pub(super) unreadable: BTreeSet<u64>,
+    /// Checkpoints that were asked for, and whether their files were to be read through.
+    pub(super) reads: Vec<(u64, bool)>,
 }
 
 impl Job {
     pub(super) fn with(settings: JobSettings, history: History) -> Self {
-        Self { master: JobMaster::new(settings, outline(), history, 7), now: 0 }
+        let master = JobMaster::new(settings, outline(), history, 7);
+        Self { master, now: 0, unreadable: BTreeSet::new(), reads: Vec::new() }
     }
 
     pub(super) fn new() -> Self {
@@ -84,13 +89,31 @@ impl Job {
     pub(super) fn start(&mut self) -> Actions {
         let mut out = Actions::new();
         self.master.start(at(self.now), &mut out);
-        out
+        self.read(out)
     }
 
     pub(super) fn fact(&mut self, fact: Fact<&'static str>) -> Actions {
         let mut out = Actions::new();
         self.master.on_fact(at(self.now), fact, &mut out);
-        out
+        self.read(out)
+    }
+
+    /// What follows when checkpoints that are asked for are read at once.
+    fn read(&mut self, actions: Actions) -> Actions {
+        let mut others = Actions::new();
+        for action in actions {
+            let Action::ReadCheckpoint { checkpoint, is_thorough } = action else {
+                others.push(action);
+                continue;
+            };
+            self.reads.push((checkpoint.0, is_thorough));
+            others.extend(self.fact(if self.unreadable.contains(&checkpoint.0) {
+                Fact::CheckpointUnreadable { checkpoint, reason: "its checksum is wrong".into() }
+            } else {
+                Fact::CheckpointRead { checkpoint }
+            }));
+        }
+        others
     }
 
     /// Time passes; everybody sends heartbeats.
@@ -109,7 +132,7 @@ impl Job {
         let mut out = Actions::new();
         self.master.on_deadline(at(now), &mut out);
         assert!(self.master.next_deadline().is_none_or(|deadline| deadline > at(now)));
-        out
+        self.read(out)
     }
 
     pub(super) fn registered(&mut self, task_manager: TaskManagerId) -> Actions {
@@ -189,16 +212,22 @@ pub(super) fn raise(above: u64) -> Action<&'static str> {
 }
 
 pub(super) fn settle(checkpoint: Option<u64>, generation: u64) -> Action<&'static str> {
-    settle_one_of(checkpoint.as_slice(), generation)
-}
-
-/// The newest one comes first.
-pub(super) fn settle_one_of(checkpoints: &[u64], generation: u64) -> Action<&'static str> {
     Action::Settle {
-        candidates: checkpoints.iter().copied().map(CheckpointId).collect(),
+        checkpoint: checkpoint.map(CheckpointId),
+        is_fallback: false,
         generation: Generation(generation),
         unswept: unswept(generation, generation),
-        is_thorough: false,
+        is_repeat: false,
+    }
+}
+
+/// A newer checkpoint than this one cannot be read.
+pub(super) fn settle_older(number: u64, generation: u64) -> Action<&'static str> {
+    Action::Settle {
+        checkpoint: Some(CheckpointId(number)),
+        is_fallback: true,
+        generation: Generation(generation),
+        unswept: unswept(generation, generation),
         is_repeat: false,
     }
 }

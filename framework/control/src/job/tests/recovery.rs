@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use flott_core::{
-    AttemptId, ErrorKind,
+    AttemptId, CheckpointId, ErrorKind, Generation,
     task::{Failure, TaskFact},
 };
 
 use super::kit::*;
 use crate::{
     checkpoint::StoreFailure,
-    job::{Action, Fact, History, JobSettings, JobStatus},
+    job::{Action, Fact, History, JobMaster, JobSettings, JobStatus, nothing_to_restore},
     restart::RestartSettings,
     testing::{at, task},
 };
@@ -90,7 +90,7 @@ fn settling_waits_for_a_manifest_that_is_being_written() {
     job.at(2000);
     job.acked(ONE, 2);
     assert_eq!(job.lost(B), [cancel(ONE, &[A]), restart(ErrorKind::Transient, LOST_B, 2000), raise(1)]);
-    assert_eq!(job.fact(stored(2)), [complete(2), settle_one_of(&[2, 1], 1)]);
+    assert_eq!(job.fact(stored(2)), [complete(2), settle(Some(2), 1)]);
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn a_manifest_that_was_not_written_leaves_the_one_before() {
     job.acked(ONE, 2);
     job.lost(B);
     let cause = StoreFailure::Io("full".into());
-    let actions = job.fact(Fact::CheckpointStoreFailed { checkpoint: flott_core::CheckpointId(2), cause });
+    let actions = job.fact(Fact::CheckpointStoreFailed { checkpoint: CheckpointId(2), cause });
     let reason = "it was not stored: full".into();
-    let aborted = Action::AbortCheckpoint { attempt: ONE, checkpoint: flott_core::CheckpointId(2), reason };
+    let aborted = Action::AbortCheckpoint { attempt: ONE, checkpoint: CheckpointId(2), reason };
     assert_eq!(actions, [aborted, settle(Some(1), 1)]);
 }
 
@@ -190,7 +190,7 @@ fn refusals_before_a_healthy_time_do_not_count() {
 
 #[test]
 fn a_later_job_manager_also_restarts_a_job_that_is_refused() {
-    let history = History { completed: vec![flott_core::CheckpointId(3)], ..History::default() };
+    let history = History { completed: vec![CheckpointId(3)], ..History::default() };
     let mut job = Job::with(JobSettings::default(), history);
     job.start();
     job.raised(1);
@@ -281,22 +281,23 @@ fn a_corrupt_newest_checkpoint_falls_back() {
     job.at(2000);
     job.acked(ONE, 2);
     job.fact(stored(2));
-    job.failed(ONE, ErrorKind::User);
+    job.unreadable.insert(2);
+    assert!(job.failed(ONE, ErrorKind::User).contains(&settle_older(1, 1)));
     job.gone(ONE, A);
     job.gone(ONE, B);
     job.raised(2);
     assert_eq!(job.settled(Some(1)), [deploy(TWO, 2, Some(1), &[A, B])]);
-    assert_eq!(job.master.latest_checkpoint(), Some(flott_core::CheckpointId(1)));
+    assert_eq!(job.master.latest_checkpoint(), Some(CheckpointId(1)));
     job.all_running(TWO);
     job.at(3000);
     job.acked(TWO, 3);
-    let discarded = Action::DiscardCheckpoints { checkpoints: vec![flott_core::CheckpointId(2)] };
+    let discarded = Action::DiscardCheckpoints { checkpoints: vec![CheckpointId(2)] };
     assert_eq!(job.fact(stored(3)), [notify(TWO, 3), discarded]);
 }
 
 #[test]
 fn splits_that_an_older_checkpoint_may_lack_are_looked_for() {
-    let completed = [6, 7].map(flott_core::CheckpointId).to_vec();
+    let completed = [6, 7].map(CheckpointId).to_vec();
     let mut job = Job::with(JobSettings::default(), History { completed, ..History::default() }).started();
     let settled_from = |number, is_complete| {
         let mut checkpoint = restored(number, false);
@@ -307,6 +308,7 @@ fn splits_that_an_older_checkpoint_may_lack_are_looked_for() {
     };
     job.raised(1);
     assert!(!job.fact(settled_from(7, true)).contains(&discover()));
+    job.unreadable.insert(7);
     job.failed(ONE, ErrorKind::Transient);
     assert!(job.fact(settled_from(6, false)).contains(&discover()));
 }
@@ -370,22 +372,98 @@ fn a_job_that_fails_three_times_in_the_same_way_without_a_checkpoint_ends() {
 }
 
 #[test]
+fn the_newest_checkpoint_that_can_be_read_is_settled() {
+    let ends = [
+        (&[][..], vec![7], settle(Some(7), 0)),
+        (&[7], vec![7, 6], settle_older(6, 0)),
+        (&[5, 7], vec![7, 6], settle_older(6, 0)),
+        (&[6, 7], vec![7, 6, 5], settle_older(5, 0)),
+        (&[5, 6, 7], vec![7, 6, 5], nothing_can_be_read(&[7, 6, 5])),
+    ];
+    for (unreadable, reads, end) in ends {
+        let completed = [5, 6, 7].map(CheckpointId).to_vec();
+        let mut job = Job::with(JobSettings::default(), History { completed, ..History::default() });
+        job.unreadable.extend(unreadable);
+        job.start();
+        assert_eq!(job.raised(1), [end], "{unreadable:?} cannot be read");
+        assert_eq!(job.reads, reads.into_iter().map(|number| (number, false)).collect::<Vec<_>>());
+    }
+}
+
+fn nothing_can_be_read(checkpoints: &[u64]) -> Action<&'static str> {
+    let reason = |number| format!("checkpoint {number} cannot be read: its checksum is wrong");
+    let reasons: Vec<_> = checkpoints.iter().map(reason).collect();
+    Action::FinishJob { status: JobStatus::Failed, failure: Some(nothing_to_restore(&reasons)) }
+}
+
+#[test]
+fn a_repeated_settlement_begins_with_the_newest_checkpoint_again() {
+    let completed = [6, 7].map(CheckpointId).to_vec();
+    let mut job = Job::with(JobSettings::default(), History { completed, ..History::default() }).started();
+    job.unreadable.insert(7);
+    job.raised(1);
+    job.unreadable.clear();
+    let failure = Failure::new(ErrorKind::Unreachable, "no broker");
+    let again = job.fact(Fact::SettleFailed { failure });
+    assert!(
+        matches!(&again[..], [Action::ReportRestart { .. }, last] if *last == settle(Some(7), 0)),
+        "{again:?}"
+    );
+    assert_eq!(job.reads, [(7, false), (6, false), (7, false)]);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_now_is_read_again() {
+    let completed = vec![CheckpointId(7)];
+    let mut master =
+        JobMaster::new(JobSettings::default(), outline(), History { completed, ..History::default() }, 7);
+    let read = Action::ReadCheckpoint { checkpoint: CheckpointId(7), is_thorough: false };
+    let mut out = Actions::new();
+    master.start(at(0), &mut out);
+    master.on_fact(at(0), Fact::GenerationRaised { generation: Generation(1) }, &mut out);
+    assert_eq!(out.split_off(1), std::slice::from_ref(&read));
+    // Nobody has asked for this one.
+    master.on_fact(at(0), Fact::CheckpointRead { checkpoint: CheckpointId(6) }, &mut out);
+    let failure = Failure::new(ErrorKind::Transient, "the storage is away");
+    master.on_fact(at(0), Fact::SettleFailed { failure }, &mut out);
+    assert_eq!(out.split_off(1), [restart(ErrorKind::Transient, "the storage is away", 0), read]);
+}
+
+#[test]
+fn a_job_that_ends_falls_back_as_well() {
+    let mut job = Job::with_checkpoint();
+    job.at(2000);
+    job.acked(ONE, 2);
+    job.fact(stored(2));
+    job.unreadable.insert(2);
+    assert_eq!(job.fact(Fact::CancelRequested), [cancel(ONE, &[A, B]), settle_older(1, 1)]);
+    job.settled(Some(1));
+    job.gone(ONE, A);
+    job.gone(ONE, B);
+    assert_eq!(job.fact(Fact::Swept), [finish(JobStatus::Cancelled)]);
+}
+
+#[test]
+fn a_job_that_ends_without_a_checkpoint_that_can_be_read_fails() {
+    let mut job = Job::with_checkpoint();
+    job.unreadable.insert(1);
+    job.fact(Fact::CancelRequested);
+    job.gone(ONE, A);
+    assert_eq!(job.gone(ONE, B), [nothing_can_be_read(&[1])]);
+}
+
+#[test]
 fn a_damaged_snapshot_has_files_read_through_until_a_settlement_succeeds() {
-    let is_thorough = |actions: &[Action<_>]| {
-        actions.iter().find_map(|action| match action {
-            Action::Settle { is_thorough, .. } => Some(*is_thorough),
-            _ => None,
-        })
-    };
     let mut job = Job::with_checkpoint();
     assert_eq!(job.fact(Fact::SnapshotDamaged), []);
-    assert_eq!(is_thorough(&job.failed(ONE, ErrorKind::Transient)), Some(true));
+    job.failed(ONE, ErrorKind::Transient);
     let failure = Failure::new(ErrorKind::Unreachable, "no broker");
     job.fact(Fact::SettleFailed { failure });
-    assert_eq!(is_thorough(&job.at(1551)), Some(true));
+    job.at(1551);
     job.raised(2);
     job.settled(Some(1));
     job.gone(ONE, A);
     job.gone(ONE, B);
-    assert_eq!(is_thorough(&job.failed(TWO, ErrorKind::Transient)), Some(false));
+    job.failed(TWO, ErrorKind::Transient);
+    assert_eq!(job.reads, [(1, true), (1, true), (1, false)]);
 }

@@ -269,9 +269,11 @@ impl World {
                 assert_eq!(above, self.generation, "seed {}", self.seed);
                 self.mail.push(Fact::GenerationRaised { generation: above.next() });
             }
-            Action::Settle { candidates, generation, .. } => {
-                self.settle(candidates.first().copied(), generation, can_fail);
+            Action::ReadCheckpoint { checkpoint, .. } => self.read(checkpoint, can_fail),
+            Action::DiscardCheckpoints { checkpoints } => {
+                self.stored.retain(|checkpoint, _| !checkpoints.contains(checkpoint));
             }
+            Action::Settle { checkpoint, generation, .. } => self.settle(checkpoint, generation, can_fail),
             Action::Sweep { below } => self.sweep(below),
             Action::Deploy { attempt, generation, assignment, restore } => {
                 assert_eq!(restore, self.stored.keys().last().copied(), "seed {}", self.seed);
@@ -310,6 +312,22 @@ impl World {
             Action::StepDown => panic!("seed {}: nobody else leads", self.seed),
             _ => {}
         }
+    }
+
+    /// The newest checkpoint may turn out to be damaged, as long as there is an older one.
+    fn read(&mut self, checkpoint: CheckpointId, can_fail: bool) {
+        assert!(self.storing.is_empty(), "seed {}: a manifest is being written", self.seed);
+        assert!(!self.is_settling, "seed {}: read beside a settling", self.seed);
+        if can_fail && self.stored.len() > 1 && self.random.is_hit(5) {
+            self.stored.remove(&checkpoint);
+        }
+        self.mail.push(if !self.stored.contains_key(&checkpoint) {
+            Fact::CheckpointUnreadable { checkpoint, reason: "its checksum is wrong".into() }
+        } else if can_fail && self.random.is_hit(5) {
+            Fact::SettleFailed { failure: Failure::new(ErrorKind::Transient, "the storage is away") }
+        } else {
+            Fact::CheckpointRead { checkpoint }
+        });
     }
 
     fn settle(&mut self, checkpoint: Option<CheckpointId>, generation: Generation, can_fail: bool) {
@@ -426,4 +444,10 @@ fn the_same_seed_gives_the_same_trace() {
 fn some_checkpoint_is_stored_too_late() {
     let withdrawn = |action: &Action<_>| matches!(action, Action::WithdrawCheckpoint { .. });
     assert!((0..300).any(|seed| World::new(seed).run().iter().any(withdrawn)));
+}
+
+#[test]
+fn some_job_goes_back_to_an_older_checkpoint() {
+    let is_fallback = |action: &Action<_>| matches!(action, Action::Settle { is_fallback: true, .. });
+    assert!((0..300).any(|seed| World::new(seed).run().iter().any(is_fallback)));
 }
