@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use flott_control::{
@@ -17,7 +16,6 @@ use flott_core::{
     task::{TaskAction, TaskId},
 };
 use flott_state::storage::{CheckpointDirectory, Manifest, WrittenSnapshot};
-use tokio::time::sleep;
 
 use super::{
     checkpoints,
@@ -33,9 +31,6 @@ use crate::{
     rpc::message::{Deploy, ToTaskManager},
     store::StoreError,
 };
-
-/// Pause before a checkpoint is withdrawn again.
-const WITHDRAWAL_DELAY: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn carry_out(&mut self, actions: Vec<Action<WrittenSnapshot>>) {
@@ -281,20 +276,13 @@ impl Driver {
     /// Until this is done or another JobManager leads, a restart would go on from that checkpoint.
     fn withdraw(&mut self, checkpoint: CheckpointId, is_repeat: bool) {
         let (store, events) = (self.store.clone(), self.events.clone());
-        let wait = self.begin_wait(format_args!("withdrawing checkpoint {checkpoint}"));
+        if !self.withdrawals.contains_key(&checkpoint) {
+            let wait = self.begin_wait(format_args!("withdrawing checkpoint {checkpoint}"));
+            self.withdrawals.insert(checkpoint, wait);
+        }
         self.background.spawn(async move {
-            let _wait = wait;
-            let event = loop {
-                match store.withdraw(checkpoint, is_repeat).await {
-                    Ok(()) => break Event::CheckpointWithdrawn { checkpoint },
-                    Err(StoreError::Conflict) => break Event::Deposed,
-                    Err(StoreError::Failed(error)) => {
-                        tracing::warn!(%error, "a checkpoint that was stored too late cannot be withdrawn yet");
-                        sleep(WITHDRAWAL_DELAY).await;
-                    }
-                }
-            };
-            let _ = events.send(event).await;
+            let result = store.withdraw(checkpoint, is_repeat).await;
+            let _ = events.send(Event::CheckpointWithdrawn { checkpoint, result }).await;
         });
     }
 

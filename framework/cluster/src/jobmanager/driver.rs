@@ -24,7 +24,7 @@ use super::{
     event::{Event, Settled},
     members::{self, Newcomer},
     report::Report,
-    waits::Waits,
+    waits::{Wait, Waits},
 };
 use crate::{
     launch::StopSignal,
@@ -93,6 +93,8 @@ pub(super) struct Driver {
     /// The last look at the journal for a successor.
     pub(super) looking: Option<AbortHandle>,
     pub(super) waits: Waits,
+    /// One wait for each checkpoint that is withdrawn, however often that is tried.
+    pub(super) withdrawals: BTreeMap<CheckpointId, Wait>,
     /// When the clocks were last read, to find out what the monotonic one has missed.
     pub(super) last_look: ClockReading,
     /// Facts that carrying out an action has brought up.
@@ -224,7 +226,7 @@ impl Driver {
                 self.audits.on_audited(audited.to_audit);
             }
             Event::CheckpointStored { checkpoint, result } => self.on_stored(checkpoint, result),
-            Event::CheckpointWithdrawn { checkpoint } => self.feed(Fact::CheckpointWithdrawn { checkpoint }),
+            Event::CheckpointWithdrawn { checkpoint, result } => self.on_withdrawn(checkpoint, result),
             Event::SplitsFound { vertex, splits } => self.feed(Fact::SplitsDiscovered { vertex, splits }),
             Event::DiscoveryEnded { vertex } => self.feed(Fact::DiscoveryEnded { vertex }),
             Event::DiscoveryFailed { vertex, failure } => {
@@ -343,6 +345,21 @@ impl Driver {
             Ok(()) => self.feed(Fact::CheckpointStored { checkpoint }),
             Err(error) => self.feed(Fact::CheckpointStoreFailed { checkpoint, cause: error.into() }),
         }
+    }
+
+    fn on_withdrawn(&mut self, checkpoint: CheckpointId, result: Result<(), StoreError>) {
+        let fact = match result {
+            Ok(()) => {
+                self.withdrawals.remove(&checkpoint);
+                Fact::CheckpointWithdrawn { checkpoint }
+            }
+            Err(StoreError::Conflict) => Fact::Deposed,
+            Err(StoreError::Failed(error)) => {
+                tracing::warn!(%error, "a checkpoint that was stored too late cannot be withdrawn yet");
+                Fact::CheckpointNotWithdrawn { checkpoint }
+            }
+        };
+        self.feed(fact);
     }
 
     fn on_signal(&mut self, signal: StopSignal) {

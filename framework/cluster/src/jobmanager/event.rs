@@ -42,6 +42,7 @@ pub(super) enum Event {
     },
     CheckpointWithdrawn {
         checkpoint: CheckpointId,
+        result: Result<(), StoreError>,
     },
     SplitsFound {
         vertex: VertexId,

@@ -239,6 +239,7 @@ impl JobManager {
             report: Report::new(self.progress, self.job_name, uids, clock.now()),
             settings: Arc::new(self.settings),
             waits,
+            withdrawals: BTreeMap::new(),
             last_look: ClockReading::now(&*clock),
             clock,
             events,

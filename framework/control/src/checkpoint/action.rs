@@ -28,7 +28,7 @@ pub enum CheckpointAction<S> {
         append_before: MonotonicTime,
     },
     /// It was stored so late that what it lists may be aborted before it is committed: take it out of the journal again,
-    /// then report it withdrawn. Nobody has been told to commit.
+    /// then report it withdrawn or not withdrawn. Nobody has been told to commit.
     Withdraw {
         /// The checkpoint.
         checkpoint: CheckpointId,

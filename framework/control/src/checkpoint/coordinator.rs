@@ -13,6 +13,9 @@ use super::{
 /// Tasks that the failure of a checkpoint names at most.
 const TASKS_NAMED_MAX: usize = 5;
 
+/// Pause before a checkpoint is withdrawn again.
+const WITHDRAWAL_DELAY: Duration = Duration::from_millis(500);
+
 /// Decides when to trigger a checkpoint, what is complete and what is kept. `S` is what a task acknowledges with.
 #[derive(Debug)]
 pub struct CheckpointCoordinator<S> {
@@ -209,6 +212,14 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
+    /// The checkpoint could not be taken out of the journal: that is repeated, because a restart would go on from it.
+    pub fn on_not_withdrawn(&mut self, now: MonotonicTime, checkpoint: CheckpointId) {
+        let pending = self.pending.get_mut(&checkpoint).filter(|pending| pending.is_withdrawing());
+        if let Some(pending) = pending {
+            pending.withdraw_at(now + WITHDRAWAL_DELAY);
+        }
+    }
+
     /// The checkpoint is certainly not in the journal.
     pub fn on_store_failed(
         &mut self,
@@ -239,7 +250,17 @@ impl<S> CheckpointCoordinator<S> {
     /// Triggers what is due and ends what took too long.
     pub fn on_deadline(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
         self.fail_expired(now, out);
+        self.withdraw_again(now, out);
         self.trigger_if_due(now, out);
+    }
+
+    fn withdraw_again(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
+        for (&checkpoint, pending) in &mut self.pending {
+            if pending.withdrawal_due().is_some_and(|at| at <= now) {
+                pending.withdraw();
+                out.push(CheckpointAction::Withdraw { checkpoint });
+            }
+        }
     }
 
     fn fail_expired(&mut self, now: MonotonicTime, out: &mut Vec<CheckpointAction<S>>) {
@@ -254,7 +275,8 @@ impl<S> CheckpointCoordinator<S> {
     /// When [`Self::on_deadline`] has to be called.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
-        self.pending.values().filter_map(Pending::deadline).chain(self.trigger_at()).min()
+        let of_pending = |pending: &Pending<S>| pending.deadline().or(pending.withdrawal_due());
+        self.pending.values().filter_map(of_pending).chain(self.trigger_at()).min()
     }
 
     fn why_expired(&self, pending: &Pending<S>) -> String {

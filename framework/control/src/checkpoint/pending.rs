@@ -24,8 +24,8 @@ enum Stage<S> {
     Collecting { snapshots: BTreeMap<TaskId, S> },
     /// The driver writes the manifest and then appends to the journal.
     Storing,
-    /// It was stored too late: the driver takes it out of the journal again.
-    Withdrawing,
+    /// It was stored too late: the driver takes it out of the journal again, or does so at this time after a failure.
+    Withdrawing { retry_at: Option<MonotonicTime> },
 }
 
 impl<S> Pending<S> {
@@ -58,7 +58,7 @@ impl<S> Pending<S> {
     }
 
     pub(super) fn is_withdrawing(&self) -> bool {
-        matches!(self.stage, Stage::Withdrawing)
+        matches!(self.stage, Stage::Withdrawing { .. })
     }
 
     /// Returns `true` if the driver is at work on it: only its answer tells whether the checkpoint counts.
@@ -67,7 +67,20 @@ impl<S> Pending<S> {
     }
 
     pub(super) fn withdraw(&mut self) {
-        self.stage = Stage::Withdrawing;
+        self.stage = Stage::Withdrawing { retry_at: None };
+    }
+
+    /// It could not be withdrawn, and that is repeated at this time.
+    pub(super) fn withdraw_at(&mut self, at: MonotonicTime) {
+        self.stage = Stage::Withdrawing { retry_at: Some(at) };
+    }
+
+    /// When it has to be withdrawn again.
+    pub(super) fn withdrawal_due(&self) -> Option<MonotonicTime> {
+        match self.stage {
+            Stage::Withdrawing { retry_at } => retry_at,
+            Stage::Collecting { .. } | Stage::Storing => None,
+        }
     }
 
     /// The time at which it fails unless all have acknowledged it. None while it is stored or withdrawn: that is up to the driver.
@@ -81,7 +94,7 @@ impl<S> Pending<S> {
             Stage::Collecting { snapshots } => {
                 tasks.iter().filter(|task| !snapshots.contains_key(task)).collect()
             }
-            Stage::Storing | Stage::Withdrawing => Vec::new(),
+            Stage::Storing | Stage::Withdrawing { .. } => Vec::new(),
         }
     }
 

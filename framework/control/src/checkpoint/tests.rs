@@ -301,6 +301,28 @@ fn a_checkpoint_that_is_stored_too_late_is_withdrawn_before_anybody_commits() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_withdrawn_is_withdrawn_again() {
+    let mut coordinator = running();
+    coordinator.limit_timeout(Some(Duration::from_secs(16)));
+    acts(|out| coordinator.on_deadline(at(1000), out));
+    ack_all(&mut coordinator, 11);
+    coordinator.on_not_withdrawn(at(5000), id(11));
+    let withdraw = CheckpointAction::Withdraw { checkpoint: id(11) };
+    assert_eq!(acts(|out| coordinator.on_stored(at(7000), id(11), out)), std::slice::from_ref(&withdraw));
+    acts(|out| coordinator.on_attempt_over(out));
+    assert_eq!(coordinator.next_deadline(), None);
+    for now in [7100, 7600] {
+        coordinator.on_not_withdrawn(at(now), id(11));
+        assert_eq!(coordinator.next_deadline(), Some(at(now + 500)));
+        assert_eq!(acts(|out| coordinator.on_deadline(at(now + 499), out)), []);
+        assert_eq!(acts(|out| coordinator.on_deadline(at(now + 500), out)), std::slice::from_ref(&withdraw));
+        assert!(coordinator.is_storing(), "what to go on from is open until it is withdrawn");
+    }
+    acts(|out| coordinator.on_withdrawn(at(8200), id(11), out));
+    assert!(!coordinator.is_storing());
+}
+
+#[test]
 fn an_acknowledgement_that_comes_too_late_completes_nothing() {
     let mut coordinator = running();
     acts(|out| coordinator.on_deadline(at(1000), out));
@@ -434,13 +456,14 @@ fn walk(seed: u64) -> Actions {
         let number = id(11 + random.below(60) as u64);
         let some_task = task(random.below(2) as u32, 0);
         now += random.below(300) as u64;
-        match random.below(13) {
+        match random.below(14) {
             0..=1 => coordinator.on_deadline(at(now), &mut out),
             2..=6 => drop(coordinator.on_ack(at(now), attempt, number, some_task, "x", &mut out)),
             7 => coordinator.on_stored(at(now), number, &mut out),
             8 => coordinator.on_store_failed(at(now), number, StoreFailure::Io("no".into()), &mut out),
             9 => drop(coordinator.on_decline(at(now), attempt, number, some_task, "no", &mut out)),
             12 => coordinator.on_withdrawn(at(now), number, &mut out),
+            13 => coordinator.on_not_withdrawn(at(now), number),
             10 if random.is_hit(5) => coordinator.on_task_ended(at(now), some_task, &mut out),
             11 if random.is_hit(10) => {
                 coordinator.on_attempt_over(&mut out);

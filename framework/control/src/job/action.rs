@@ -76,8 +76,8 @@ pub enum Action<S> {
         parts: Vec<Part<S>>,
         append_before: MonotonicTime,
     },
-    /// Take a checkpoint that was stored too late out of the journal again, trying until that is done. Answer:
-    /// `CheckpointWithdrawn` or `Deposed`.
+    /// Take a checkpoint that was stored too late out of the journal again. Answer: `CheckpointWithdrawn`,
+    /// `CheckpointNotWithdrawn` or `Deposed`.
     WithdrawCheckpoint {
         checkpoint: CheckpointId,
         /// The run has no other checkpoint and repeats one that had ended.

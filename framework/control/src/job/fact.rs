@@ -39,6 +39,8 @@ pub enum Fact<S> {
     CheckpointStoreFailed { checkpoint: CheckpointId, cause: StoreFailure },
     /// Answer to `WithdrawCheckpoint`: the journal does not list it any more.
     CheckpointWithdrawn { checkpoint: CheckpointId },
+    /// Answer to `WithdrawCheckpoint`: the journal could not be written.
+    CheckpointNotWithdrawn { checkpoint: CheckpointId },
 
     /// Answer to `RaiseGeneration`.
     GenerationRaised { generation: Generation },

@@ -144,6 +144,9 @@ impl<S> JobMaster<S> {
                     coordinator.on_withdrawn(now, checkpoint, actions);
                 });
             }
+            Fact::CheckpointNotWithdrawn { checkpoint } => {
+                self.world.checkpoints.on_not_withdrawn(now, checkpoint);
+            }
             Fact::GenerationRaised { generation } => {
                 self.world.on_generation_raised(generation);
                 self.state.as_job_state_mut::<S>().on_generation_raised();

@@ -296,8 +296,13 @@ impl World {
                 self.store(checkpoint, kind.is_final(), can_fail);
             }
             Action::WithdrawCheckpoint { checkpoint, .. } => {
-                assert!(self.stored.remove(&checkpoint).is_some(), "seed {}", self.seed);
-                self.mail.push(Fact::CheckpointWithdrawn { checkpoint });
+                assert!(self.stored.contains_key(&checkpoint), "seed {}", self.seed);
+                if can_fail && self.random.is_hit(30) {
+                    self.mail.push(Fact::CheckpointNotWithdrawn { checkpoint });
+                } else {
+                    self.stored.remove(&checkpoint);
+                    self.mail.push(Fact::CheckpointWithdrawn { checkpoint });
+                }
             }
             Action::CompleteCheckpoint { attempt: None, checkpoint } => {
                 assert!(self.is_stored_in_time(checkpoint), "seed {}", self.seed);
