@@ -142,7 +142,7 @@ impl<S> JobState<S> for Closing {
         if !self.settlement.on_settled() {
             return ControlFlow::Continue(());
         }
-        turn.world.on_settled(self.settlement.generation());
+        turn.world.history.on_settled(self.settlement.generation());
         let is_final = restored.is_some_and(|restored| restored.is_final);
         if is_final && self.result == JobStatus::Suspended {
             self.result = JobStatus::Finished;

@@ -128,7 +128,7 @@ impl<S> JobMaster<S> {
                 self.world.on_gone(attempt, task_manager);
                 self.react(now, out, |state, turn| state.on_attempt_gone(turn, attempt, task_manager));
             }
-            Fact::SnapshotDamaged => self.world.on_snapshot_damaged(),
+            Fact::SnapshotDamaged => self.world.history.on_snapshot_damaged(),
             Fact::CheckpointStored { checkpoint } => {
                 self.tell_coordinator(now, out, |coordinator, actions| {
                     coordinator.on_stored(now, checkpoint, actions);
@@ -231,7 +231,7 @@ impl<S> JobMaster<S> {
     }
 
     fn on_shutdown_requested(&mut self, now: MonotonicTime, out: &mut Vec<Action<S>>) {
-        let step = self.world.on_shutdown_requested();
+        let step = self.world.history.on_shutdown_requested();
         out.push(Action::ReportShutdown { step });
         self.react(now, out, |state, turn| match step {
             ShutdownStep::Stop => state.on_stop_requested(turn),

@@ -14,7 +14,7 @@ pub(super) struct Over {
 impl Over {
     /// The job ends for this JobManager.
     pub(super) fn finish<S>(turn: &mut Turn<'_, S>, result: JobStatus, failure: Option<Failure>) -> Self {
-        let status = turn.world.ending(result);
+        let status = turn.world.history.ending(result);
         turn.out.push(Action::FinishJob { status, failure });
         Self { status }
     }

@@ -215,7 +215,7 @@ impl<S> JobState<S> for Recovering {
         if !self.settlement.on_settled() {
             return ControlFlow::Continue(());
         }
-        turn.world.on_settled(self.settlement.generation());
+        turn.world.history.on_settled(self.settlement.generation());
         self.restore = restored.as_ref().map(|restored| restored.checkpoint);
         turn.world.sweeps.begin(turn.now, sweep_for);
         turn.world.checkpoints.on_restored(self.restore);

@@ -47,7 +47,7 @@ impl Settlement {
         }
     }
 
-    /// Everything up to this generation is settled.
+    /// The newest generation that is settled.
     pub(super) fn generation(&self) -> Generation {
         self.generation
     }

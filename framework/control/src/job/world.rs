@@ -6,7 +6,7 @@ use flott_core::{
 };
 
 use super::{
-    Action, History, JobOutline, JobSettings, JobStatus, ShutdownStep, ending::EndingAttempts,
+    Action, History, JobOutline, JobSettings, JobStatus, ending::EndingAttempts,
     restart_policy::RestartPolicy, run_history::RunHistory, sources::Sources, sweeps::Sweeps,
 };
 use crate::{
@@ -27,10 +27,10 @@ pub(super) struct World<S> {
     pub(super) checkpoints: CheckpointCoordinator<S>,
     pub(super) sources: Sources,
     pub(super) sweeps: Sweeps,
+    pub(super) history: RunHistory,
     liveness: Heartbeats,
     restart: RestartPolicy,
     ending: EndingAttempts,
-    history: RunHistory,
     last_attempt: AttemptId,
     last_assignment: Vec<SlotAssignment>,
 }
@@ -58,10 +58,10 @@ impl<S> World<S> {
             checkpoints,
             sources: Sources::new(&outline),
             sweeps: Sweeps::default(),
+            history: RunHistory::new(history.generation, history.unswept, history.is_repeat),
             liveness: Heartbeats::new(settings.liveness.clone()),
             restart: RestartPolicy::new(&settings, seed),
             ending: EndingAttempts::default(),
-            history: RunHistory::new(history.generation, history.unswept, history.is_repeat),
             last_attempt: AttemptId(0),
             last_assignment: Vec::new(),
             settings,
@@ -133,20 +133,6 @@ impl<S> World<S> {
         self.history.on_generation_raised(generation, self.outline.slots_needed());
     }
 
-    pub(super) fn on_snapshot_damaged(&mut self) {
-        self.history.on_snapshot_damaged();
-    }
-
-    /// Returns the next step of the shutdown of this process.
-    pub(super) fn on_shutdown_requested(&mut self) -> ShutdownStep {
-        self.history.on_shutdown_requested()
-    }
-
-    /// The end of the job for this JobManager.
-    pub(super) fn ending(&self, result: JobStatus) -> JobStatus {
-        self.history.ending(result)
-    }
-
     /// Asks for the generation above the present one.
     pub(super) fn raise_generation(&self, out: &mut Vec<Action<S>>) {
         let above = self.generation();
@@ -171,11 +157,6 @@ impl<S> World<S> {
         let unswept = self.history.unswept(generation);
         let is_repeat = self.history.is_repeat() && checkpoint.is_none();
         out.push(Action::Settle { checkpoint, is_fallback, generation, unswept, is_repeat });
-    }
-
-    /// Everything up to this generation is settled.
-    pub(super) fn on_settled(&mut self, generation: Generation) {
-        self.history.on_settled(generation);
     }
 
     /// Slots for an attempt, if there are enough.

@@ -99,13 +99,29 @@ impl World {
     }
 
     fn run(mut self) -> Actions {
+        self.start();
+        self.storm(STORM_STEPS);
+        self.heal();
+        assert_eq!(self.end, Some(JobStatus::Finished), "seed {}: {:?}", self.seed, self.master);
+        assert!(self.open.is_empty(), "seed {}: left open by {:?}", self.seed, self.open);
+        self.trace
+    }
+
+    fn start(&mut self) {
         let mut out = Vec::new();
         self.master.start(at(0), &mut out);
         self.carry_out(out);
-        for _ in 0..STORM_STEPS {
+    }
+
+    fn storm(&mut self, steps: usize) {
+        for _ in 0..steps {
             self.step();
             self.fault();
         }
+    }
+
+    /// Nothing fails any more, and the input of the job comes to its end.
+    fn heal(&mut self) {
         self.is_calm = true;
         self.is_ending = true;
         for _ in 0..HEALING_STEPS {
@@ -117,9 +133,6 @@ impl World {
                 self.register();
             }
         }
-        assert_eq!(self.end, Some(JobStatus::Finished), "seed {}: {:?}", self.seed, self.master);
-        assert!(self.open.is_empty(), "seed {}: left open by {:?}", self.seed, self.open);
-        self.trace
     }
 
     fn step(&mut self) {
@@ -359,10 +372,17 @@ impl World {
         let seed = self.seed;
         assert!(self.sweeping.is_none(), "seed {seed}: swept twice at once");
         assert!(!self.is_settling, "seed {seed}: swept beside a settling");
-        let is_done = self.stored.last_key_value().is_some_and(|(_, &is_final)| is_final);
-        assert!(below <= self.generation || is_done, "seed {seed}: swept under a running attempt");
+        assert!(
+            below <= self.generation || self.attempt.is_none() || self.is_done(),
+            "seed {seed}: swept under a running attempt"
+        );
         self.sweeping = Some(below);
         self.mail.push(Fact::Swept);
+    }
+
+    /// The final checkpoint is completed.
+    fn is_done(&self) -> bool {
+        self.stored.last_key_value().is_some_and(|(_, &is_final)| is_final)
     }
 
     fn deploy(&mut self, attempt: AttemptId, generation: Generation, places: &BTreeSet<TaskManagerId>) {
@@ -435,6 +455,33 @@ impl World {
 fn a_job_survives_the_storm_and_finishes() {
     for seed in 0..300 {
         World::new(seed).run();
+    }
+}
+
+#[test]
+fn a_job_that_is_asked_to_end_in_the_storm_ends_in_that_way() {
+    use JobStatus::{Cancelled, Finished, Suspended};
+    let (stop, cancel, shutdown) = (Fact::StopRequested, Fact::CancelRequested, Fact::ShutdownRequested);
+    let requests = [
+        (vec![stop.clone()], vec![Suspended, Finished]),
+        (vec![cancel.clone()], vec![Cancelled, Finished]),
+        // The first request may be enough.
+        (vec![stop, cancel], vec![Suspended, Cancelled, Finished]),
+        (vec![shutdown.clone()], vec![Suspended, Finished]),
+        (vec![shutdown.clone(), shutdown], vec![Suspended, Finished]),
+    ];
+    for (seed, (requests, ends)) in (0..500).zip(requests.iter().cycle()) {
+        let mut world = World::new(seed);
+        world.start();
+        let steps = world.random.below(STORM_STEPS);
+        world.storm(steps);
+        for request in requests {
+            world.deliver(request.clone());
+            world.storm(5);
+        }
+        world.heal();
+        let is_expected = world.end.is_some_and(|end| ends.contains(&end));
+        assert!(is_expected, "seed {seed}, {requests:?}: {:?}, {:?}", world.end, world.master);
     }
 }
 
