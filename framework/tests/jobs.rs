@@ -264,10 +264,10 @@ impl SinkWriter for SlowWriter {
         self.ticks_left = self.ticks;
         Ok(())
     }
-    fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
+    fn has_committed(&self, _checkpoint: CheckpointId) -> bool {
         self.ticks_left == 0
     }
-    fn tick(&mut self, _time: StepTime) -> Result<()> {
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
         if self.ticks_left > 0 {
             self.ticks_left -= 1;
             if self.ticks_left == 0 {

@@ -8,7 +8,7 @@ use crate::{
     element::Batch,
     error::Result,
     id::{AttemptId, CheckpointId, Generation, JobIdentity, OperatorUid, SubtaskIndex},
-    operator::{OperatorMetrics, StepTime},
+    operator::{OperatorMetrics, Readiness, StepTime},
     record::Record,
     snapshot::WriteList,
 };
@@ -58,22 +58,39 @@ pub struct WriterContext {
 }
 
 /// Writes records to an external system. Runs on a slot's thread and never blocks.
+///
+/// A task asks for [`Self::readiness`] before a batch and before a barrier, and calls [`Self::advance`] about every millisecond
+/// while it works. Dropping the writer does not block either: output that no complete checkpoint lists is left to recovery.
 pub trait SinkWriter: Send {
     /// Type of its records.
     type In: Record;
 
-    /// Takes the records of a batch; may leave it in any state.
+    /// Takes the records of a batch; may leave it in any state. One answer [`Readiness::Ready`] may be followed by several
+    /// batches, if one record makes many.
     ///
     /// # Errors
     /// Fails the task.
     fn write(&mut self, batch: &mut Batch<Self::In>) -> Result<()>;
 
-    /// Whether it takes another batch. `false` stalls the task.
-    fn is_ready(&mut self) -> bool {
-        true
+    /// The room for a batch or a barrier. [`Readiness::Full`] stalls the task until [`Self::advance`] or background work has
+    /// made room; a writer that is ready stays so until it is given something. The question changes nothing, and is asked often.
+    ///
+    /// # Errors
+    /// Fails the task, when background work has failed.
+    fn readiness(&self) -> Result<Readiness> {
+        Ok(Readiness::Ready)
     }
 
-    /// A barrier: everything written so far belongs to `checkpoint`. The returned closure runs on a background thread,
+    /// Serves background work: hands on what waits, takes notice of deliveries and commits.
+    ///
+    /// # Errors
+    /// Fails the task, for example when a commit was refused.
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
+        Ok(())
+    }
+
+    /// A barrier: everything written so far belongs to `checkpoint`. Called when [`Self::readiness`] is
+    /// [`Readiness::Ready`], or has been so before the last writes. The returned closure runs on a background thread,
     /// makes the output durable but not visible, and returns the committables; it may block. Records written after
     /// this call belong to the next checkpoint, also while the closure runs. When the checkpoint is given up, the closure
     /// may be dropped without having run: what it was to do falls to that of the next checkpoint.
@@ -88,19 +105,11 @@ pub trait SinkWriter: Send {
     /// Fails the task.
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<()>;
 
-    /// Whether the output of all checkpoints up to this one, for which [`Self::commit`] was called, is visible. A writer
-    /// that commits in the background says no until it is. Asked after each [`Self::tick`] until it says yes; a job
+    /// Returns `true` if the output of all checkpoints up to this one, for which [`Self::commit`] was called, is visible. A writer
+    /// that commits in the background returns `false` until it is. Asked after each [`Self::advance`] until then; a job
     /// whose sink is exactly-once does not end before.
-    fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
+    fn has_committed(&self, _checkpoint: CheckpointId) -> bool {
         true
-    }
-
-    /// Looks after background work: delivery reports, commits. Called often.
-    ///
-    /// # Errors
-    /// Fails the task, for example when a commit was refused.
-    fn tick(&mut self, _time: StepTime) -> Result<()> {
-        Ok(())
     }
 }
 

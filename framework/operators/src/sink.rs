@@ -2,7 +2,7 @@
 
 use flott_core::{
     Batch, CheckpointId, ProcessingTime, Record, Result,
-    operator::{Operator, Output, TaskEvent},
+    operator::{Operator, Output, Readiness, TaskEvent},
     sink::{COMMITTABLES_STATE, SinkWriter},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
 };
@@ -25,6 +25,11 @@ impl<T: Record> SinkOperator<T> {
     pub fn new(writer: Box<dyn SinkWriter<In = T>>) -> Self {
         Self { writer, committing: None }
     }
+
+    /// Fails if the writer has failed in the background.
+    fn check(&self) -> Result<()> {
+        self.writer.readiness().map(drop)
+    }
 }
 
 impl<T: Record> Operator for SinkOperator<T> {
@@ -32,12 +37,13 @@ impl<T: Record> Operator for SinkOperator<T> {
     type Out = ();
 
     fn process(&mut self, batch: &mut Batch<T>, _out: &mut Output<()>) -> Result<()> {
+        self.check()?;
         self.writer.write(batch)
     }
 
     fn on_event(&mut self, event: TaskEvent) -> Result<Option<CheckpointId>> {
         match event {
-            TaskEvent::Tick(time) => self.writer.tick(time)?,
+            TaskEvent::Tick(time) => self.writer.advance(time)?,
             TaskEvent::CheckpointComplete(checkpoint) => {
                 self.writer.commit(checkpoint)?;
                 self.committing = Some(checkpoint);
@@ -47,19 +53,23 @@ impl<T: Record> Operator for SinkOperator<T> {
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
+        self.check()?;
         let content = StateContent::List(self.writer.precommit(checkpoint)?);
         let (name, schema) = (COMMITTABLES_STATE.into(), Vec::<u8>::schema());
         Ok(OperatorSnapshot::new(vec![StateSnapshot { name, schema, content }]))
     }
 
     fn is_ready(&mut self) -> bool {
-        self.writer.is_ready()
+        // A writer that has failed is given the next element, which finds that out.
+        !matches!(self.writer.readiness(), Ok(Readiness::Full))
     }
 
-    /// A commit in the background is noticed by a tick: as soon as possible, however idle the task is. A bounded job waits
-    /// for it.
+    /// Room in the writer, its failure and a commit in the background are noticed by a tick: as soon as possible, however
+    /// idle the task is. A bounded job waits for the commit, and its input for room.
     fn next_timer(&self) -> Option<ProcessingTime> {
-        self.committing.map(|_| ProcessingTime(i64::MIN))
+        let is_awaited =
+            self.committing.is_some() || !matches!(self.writer.readiness(), Ok(Readiness::Ready));
+        is_awaited.then_some(ProcessingTime(i64::MIN))
     }
 }
 
@@ -68,7 +78,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use flott_core::{
-        Barrier, OperatorUid, Signal,
+        Barrier, Error, OperatorUid, Signal,
         operator::{ChainLink, Discard, Downstream, OperatorContext, StepTime},
         snapshot::{RestoredOperator, WriteList},
         testkit::{OperatorHarness, context},
@@ -76,6 +86,9 @@ mod tests {
 
     use super::*;
     use crate::fanout::Fanout;
+
+    /// A number of records with which the writer has failed.
+    const BROKEN: u64 = 500;
 
     struct Logged {
         log: Sender<String>,
@@ -98,8 +111,12 @@ mod tests {
             self.written += batch.records.iter().sum::<u64>();
             Ok(())
         }
-        fn is_ready(&mut self) -> bool {
-            self.written < 100
+        fn readiness(&self) -> Result<Readiness> {
+            match self.written {
+                0..100 => Ok(Readiness::Ready),
+                BROKEN => Err(Error::transient("the disk is gone")),
+                _ => Ok(Readiness::Full),
+            }
         }
         fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList> {
             self.note(format!("precommit {checkpoint}"));
@@ -110,10 +127,10 @@ mod tests {
             self.note(format!("commit {checkpoint}"));
             Ok(())
         }
-        fn has_committed(&mut self, _checkpoint: CheckpointId) -> bool {
+        fn has_committed(&self, _checkpoint: CheckpointId) -> bool {
             self.is_committed
         }
-        fn tick(&mut self, time: StepTime) -> Result<()> {
+        fn advance(&mut self, time: StepTime) -> Result<()> {
             self.note(format!("tick {}", time.processing_time.0));
             self.is_committed = time.processing_time.0 >= self.committed_at;
             Ok(())
@@ -150,6 +167,27 @@ mod tests {
     fn sink(committed_at: i64) -> SinkOperator<u64> {
         let (log, _) = channel();
         SinkOperator::new(Box::new(Logged { log, written: 0, committed_at, is_committed: false }))
+    }
+
+    #[test]
+    fn a_full_writer_stalls_its_task_and_asks_for_ticks() {
+        let mut harness = OperatorHarness::new(sink(6)).unwrap();
+        let wakes =
+            |harness: &mut OperatorHarness<_>| Downstream::<u64>::next_timer(harness.link()).is_some();
+        harness.records([(99, 0)]).unwrap();
+        assert!(Downstream::<u64>::is_ready(harness.link()) && !wakes(&mut harness));
+        harness.records([(1, 0)]).unwrap();
+        assert!(!Downstream::<u64>::is_ready(harness.link()) && wakes(&mut harness));
+    }
+
+    #[test]
+    fn a_writer_that_has_failed_in_the_background_fails_at_the_next_element() {
+        let mut harness = OperatorHarness::new(sink(6)).unwrap();
+        harness.records([(BROKEN, 0)]).unwrap();
+        assert!(Downstream::<u64>::is_ready(harness.link()), "so that an element comes");
+        assert!(Downstream::<u64>::next_timer(harness.link()).is_some());
+        assert!(harness.records([(1, 0)]).unwrap_err().to_string().contains("the disk is gone"));
+        assert!(harness.snapshot().is_err_and(|error| error.to_string().contains("the disk is gone")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use flott_connectors::kafka::{
 use flott_core::{
     AttemptId, Batch, CheckpointId, Clock, Error, ErrorKind, EventTime, Generation, OperatorUid, Result,
     SubtaskIndex, SystemClock,
-    operator::StepTime,
+    operator::{Readiness, StepTime},
     sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
     source::Source,
 };
@@ -37,16 +37,20 @@ impl WriterRun {
         Self { writer: sink.writer(&context(generation)).unwrap() }
     }
 
-    fn tick(&mut self) -> Result<()> {
+    fn advance(&mut self) -> Result<()> {
         pause(Duration::from_millis(1));
-        self.writer.tick(StepTime { now: SystemClock.now(), ..StepTime::default() })
+        self.writer.advance(StepTime { now: SystemClock.now(), ..StepTime::default() })
+    }
+
+    fn is_ready(&self) -> bool {
+        self.writer.readiness().unwrap() == Readiness::Ready
     }
 
     fn write(&mut self, texts: Vec<String>) {
         for chunk in texts.chunks(1024) {
             let watch = Stopwatch::start();
-            while !self.writer.is_ready() {
-                self.tick().unwrap();
+            while !self.is_ready() {
+                self.advance().unwrap();
                 assert!(watch.elapsed() < PATIENCE, "never ready");
             }
             let mut batch = Batch { records: chunk.to_vec(), times: Vec::new() };
@@ -62,8 +66,7 @@ impl WriterRun {
     fn until_failed(&mut self) -> Error {
         let watch = Stopwatch::start();
         loop {
-            self.writer.is_ready();
-            if let Err(error) = self.tick() {
+            if let Err(error) = self.advance() {
                 return error;
             }
             assert!(watch.elapsed() < PATIENCE, "it does not fail");
@@ -75,7 +78,7 @@ impl WriterRun {
         self.writer.commit(CheckpointId(checkpoint)).unwrap();
         let watch = Stopwatch::start();
         while !self.writer.has_committed(CheckpointId(checkpoint)) {
-            self.tick().unwrap();
+            self.advance().unwrap();
             assert!(watch.elapsed() < PATIENCE, "never committed");
         }
     }
@@ -141,7 +144,7 @@ fn records_after_the_barrier_stay_behind_those_before_it() {
         let sealing = std::thread::spawn(seal);
         run.write(numbered(&format!("{checkpoint}b-"), 500));
         while !sealing.is_finished() {
-            run.tick().unwrap();
+            run.advance().unwrap();
         }
         sealing.join().unwrap().unwrap();
         run.complete(checkpoint);
@@ -192,7 +195,7 @@ fn a_writer_that_was_fenced_fails_and_a_late_commit_does_no_harm() {
     zombie.writer.commit(CheckpointId(1)).unwrap();
     let watch = Stopwatch::start();
     let error = loop {
-        if let Err(error) = zombie.tick() {
+        if let Err(error) = zombie.advance() {
             break error;
         }
         assert!(watch.elapsed() < PATIENCE, "a fenced writer goes on");
@@ -253,8 +256,8 @@ fn without_complete_checkpoints_the_writer_stalls_and_recovers() {
         run.precommit(checkpoint);
     }
     for _ in 0..200 {
-        run.tick().unwrap();
-        assert!(!run.writer.is_ready());
+        run.advance().unwrap();
+        assert!(!run.is_ready());
     }
     run.complete(16);
     assert_eq!(visible(brokers, &topic).len(), 32);
@@ -326,7 +329,7 @@ fn a_writer_that_is_dropped_waits_for_no_broker() {
         let seal = run.writer.precommit(CheckpointId(2)).unwrap();
         let sealing = std::thread::spawn(seal);
         for _ in 0..100 {
-            run.tick().unwrap();
+            run.advance().unwrap();
         }
         assert!(!sealing.is_finished());
         let watch = Stopwatch::start();

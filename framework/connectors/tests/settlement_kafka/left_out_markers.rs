@@ -12,7 +12,7 @@ use flott_connectors::kafka::{
 };
 use flott_core::{
     AttemptId, Batch, CheckpointId, Clock, Generation, OperatorUid, SubtaskIndex, SystemClock,
-    operator::StepTime,
+    operator::{Readiness, StepTime},
     sink::{Sink, SinkWriter, WriterContext},
 };
 use rdkafka::{
@@ -77,18 +77,18 @@ impl WriterRun {
         Self(KafkaSink::utf8(bootstrap, topic).exactly_once(unique("job")).writer(&context).unwrap())
     }
 
-    fn tick_until(&mut self, what: &str, is_done: impl Fn(&mut dyn SinkWriter<In = String>) -> bool) {
+    fn advance_until(&mut self, what: &str, is_done: impl Fn(&mut dyn SinkWriter<In = String>) -> bool) {
         let watch = Stopwatch::start();
         while !is_done(&mut *self.0) {
             pause(Duration::from_millis(1));
-            self.0.tick(StepTime { now: SystemClock.now(), ..StepTime::default() }).unwrap();
+            self.0.advance(StepTime { now: SystemClock.now(), ..StepTime::default() }).unwrap();
             assert!(watch.elapsed() < PATIENCE, "never {what}");
         }
     }
 
     /// Writes a record and closes its transaction by the barrier of a checkpoint.
     fn precommit(&mut self, checkpoint: u64) -> Committable {
-        self.tick_until("ready", |writer| writer.is_ready());
+        self.advance_until("ready", |writer| writer.readiness().unwrap() == Readiness::Ready);
         let mut batch = Batch { records: vec![checkpoint.to_string()], times: Vec::new() };
         self.0.write(&mut batch).unwrap();
         let listed = self.0.precommit(CheckpointId(checkpoint)).unwrap()().unwrap();
@@ -98,7 +98,7 @@ impl WriterRun {
 
     fn complete(&mut self, checkpoint: u64) {
         self.0.commit(CheckpointId(checkpoint)).unwrap();
-        self.tick_until("committed", |writer| writer.has_committed(CheckpointId(checkpoint)));
+        self.advance_until("committed", |writer| writer.has_committed(CheckpointId(checkpoint)));
     }
 }
 

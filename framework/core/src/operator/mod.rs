@@ -1,6 +1,7 @@
 //! The operator contract and the typed links between the operators of a chain.
 
 mod chain;
+mod readiness;
 
 use std::{
     any::Any,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use chain::{ChainLink, Discard};
+pub use readiness::Readiness;
 
 /// What an operator learns when its subtask starts.
 pub struct OperatorContext {

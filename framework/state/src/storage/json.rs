@@ -17,8 +17,7 @@ pub(super) fn read<T: DeserializeOwned>(format: Format, path: &str, text: &[u8])
 
 /// The error for data that is not as it was written.
 pub(super) fn damaged(format: Format, path: &str, why: impl std::fmt::Display) -> Error {
-    let way_out =
-        "Restore it from a copy of the checkpoint directory; in an empty directory the job starts from nothing";
+    let way_out = "Restore it from a copy of the checkpoint directory; in an empty directory the job starts from nothing";
     Error::new(ErrorKind::State, format!("{} {path} is damaged: {why}. {way_out}", format.name))
 }
 

@@ -102,7 +102,7 @@ impl<T: Record, F: Fn(&T) -> u64 + Send + Sync + 'static> Sink for TimedSink<T, 
     }
 }
 
-/// Looks at the clock on ticks only, of which there is one per millisecond: a batch is made in less than that.
+/// Looks at the clock when it is advanced, once per millisecond: a batch is made in less than that.
 struct TimedWriter<T, F> {
     checksum: Arc<F>,
     written: u64,
@@ -130,7 +130,7 @@ impl<T: Record, F: Fn(&T) -> u64 + Send + Sync> SinkWriter for TimedWriter<T, F>
         Ok(())
     }
 
-    fn tick(&mut self, _time: StepTime) -> Result<()> {
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
         self.report();
         Ok(())
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use flott_core::{
-    Batch, CheckpointId, Error, Record, Result, operator::StepTime, sink::SinkWriter, snapshot::WriteList,
+    Batch, CheckpointId, Record, Result,
+    operator::{Readiness, StepTime},
+    sink::SinkWriter,
+    snapshot::WriteList,
 };
 
 use super::{
@@ -15,37 +18,26 @@ use super::{
 };
 use crate::kafka::background;
 
-/// Encoded records that wait for the producer, before the task stalls.
-pub(super) const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 pub(super) struct AtLeastOnceWriter<T> {
     serializer: Serializer<T>,
     outbox: Outbox,
     lane: Option<Arc<Lane>>,
     /// The last barrier's flush: what follows waits for it.
     flush: Option<Arc<Flush>>,
-    /// Found while only readiness was asked for.
-    failure: Option<Error>,
 }
 
 impl<T: Record> AtLeastOnceWriter<T> {
     pub(super) fn new(settings: &SinkSettings, serializer: Serializer<T>) -> Result<Self> {
         let lane = Lane::new(settings, &settings.idempotent_config()?)?;
-        Ok(Self {
-            serializer,
-            outbox: Outbox::default(),
-            lane: Some(Arc::new(lane)),
-            flush: None,
-            failure: None,
-        })
+        Ok(Self { serializer, outbox: Outbox::default(), lane: Some(Arc::new(lane)), flush: None })
     }
 
     fn lane(&self) -> &Arc<Lane> {
         self.lane.as_ref().expect("is taken by drop alone")
     }
 
+    /// Gives waiting records to the producer.
     fn pump(&mut self) -> Result<()> {
-        self.failure.take().map_or(Ok(()), Err)?;
         if let Some(flush) = &self.flush {
             flush.check()?;
             if !flush.is_done() {
@@ -66,11 +58,12 @@ impl<T: Record> SinkWriter for AtLeastOnceWriter<T> {
         self.pump()
     }
 
-    fn is_ready(&mut self) -> bool {
-        if self.failure.is_none() {
-            self.failure = self.pump().err();
-        }
-        self.failure.is_none() && self.outbox.bytes() < OUTBOX_BYTES_MAX
+    fn readiness(&self) -> Result<Readiness> {
+        Ok(if self.outbox.has_room() { Readiness::Ready } else { Readiness::Full })
+    }
+
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
+        self.pump()
     }
 
     fn precommit(&mut self, _checkpoint: CheckpointId) -> Result<WriteList> {
@@ -87,10 +80,6 @@ impl<T: Record> SinkWriter for AtLeastOnceWriter<T> {
 
     fn commit(&mut self, _checkpoint: CheckpointId) -> Result<()> {
         Ok(())
-    }
-
-    fn tick(&mut self, _time: StepTime) -> Result<()> {
-        self.pump()
     }
 }
 

@@ -11,13 +11,12 @@ use std::{
 use flott_core::{
     Batch, CheckpointId, Clock, Error, Generation, MonotonicTime, Record, Result, SystemClock,
     TransactionBudget,
-    operator::StepTime,
+    operator::{Readiness, StepTime},
     sink::{SinkWriter, WriterContext},
     snapshot::WriteList,
 };
 
 use super::{
-    at_least_once::OUTBOX_BYTES_MAX,
     committer::{Committer, Event},
     flush::{Flush, FlushGuard},
     inspector::Inspector,
@@ -64,8 +63,8 @@ pub(super) struct ExactlyOnceWriter<T> {
     doom: Arc<Doom>,
     /// Since when no producer can become free but by a completed checkpoint.
     stuck_since: Option<MonotonicTime>,
-    /// Found while only readiness was asked for.
-    failure: Option<Error>,
+    /// The time when it was last advanced.
+    now: MonotonicTime,
 }
 
 impl<T: Record> ExactlyOnceWriter<T> {
@@ -101,7 +100,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
             committer: Committer::new(sender),
             doom: Arc::default(),
             stuck_since: None,
-            failure: None,
+            now: MonotonicTime::ZERO,
         };
         #[cfg(feature = "ablation")]
         {
@@ -145,7 +144,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
             }
             Event::Committed(slot, result) => {
                 let is_clean = result?;
-                self.slots.on_committed(slot, is_clean, SystemClock.now(), &mut self.actions);
+                self.slots.on_committed(slot, is_clean, self.now, &mut self.actions);
             }
             Event::Inspected(slot, is_closed) => self.slots.on_inspected(slot, is_closed, &mut self.actions),
         }
@@ -153,7 +152,6 @@ impl<T: Record> ExactlyOnceWriter<T> {
     }
 
     fn take_events(&mut self) -> Result<()> {
-        self.failure.take().map_or(Ok(()), Err)?;
         self.doom.check()?;
         while let Ok(event) = self.events.try_recv() {
             self.on_event(event)?;
@@ -193,12 +191,11 @@ impl<T: Record> ExactlyOnceWriter<T> {
 
     /// Fails the task when every producer holds output that only a completed checkpoint can release. The barrier of the next
     /// one may lie behind records that wait for a producer: then no checkpoint would ever complete.
-    fn check_stuck(&mut self) -> Result<()> {
+    fn check_stuck(&mut self, now: MonotonicTime) -> Result<()> {
         if !self.slots.is_stuck() {
             self.stuck_since = None;
             return Ok(());
         }
-        let now = SystemClock.now();
         if now.since(*self.stuck_since.get_or_insert(now)) < STUCK_PATIENCE {
             return Ok(());
         }
@@ -213,7 +210,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
     fn claim(&mut self) -> Result<()> {
         let started = SystemClock.now();
         while !self.outbox.is_empty() && self.open()?.is_none() {
-            self.check_stuck()?;
+            self.check_stuck(SystemClock.now())?;
             if SystemClock.now().since(started) > READY_PATIENCE {
                 return Err(Error::transient(
                     "no Kafka producer is ready; checkpoints do not complete in time",
@@ -239,11 +236,15 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
         self.pump()
     }
 
-    fn is_ready(&mut self) -> bool {
-        if self.failure.is_none() {
-            self.failure = self.pump().and_then(|()| self.check_stuck()).err();
-        }
-        self.failure.is_none() && self.slots.is_ready() && self.outbox.bytes() < OUTBOX_BYTES_MAX
+    fn readiness(&self) -> Result<Readiness> {
+        self.doom.check()?;
+        Ok(if self.slots.is_ready() && self.outbox.has_room() { Readiness::Ready } else { Readiness::Full })
+    }
+
+    fn advance(&mut self, time: StepTime) -> Result<()> {
+        self.now = time.now;
+        self.pump()?;
+        self.check_stuck(time.now)
     }
 
     fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList> {
@@ -284,17 +285,12 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
     }
 
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<()> {
-        self.take_events()?;
         self.slots.on_complete(checkpoint, &mut self.actions);
         self.act()
     }
 
-    fn has_committed(&mut self, checkpoint: CheckpointId) -> bool {
-        self.slots.has_committed(checkpoint, SystemClock.now())
-    }
-
-    fn tick(&mut self, _time: StepTime) -> Result<()> {
-        self.pump()
+    fn has_committed(&self, checkpoint: CheckpointId) -> bool {
+        self.slots.has_committed(checkpoint, self.now)
     }
 }
 

@@ -6,6 +6,8 @@ use flott_core::MonotonicTime;
 
 use crate::kafka::native::Outgoing;
 
+/// Encoded records that wait for the producer, before the task stalls.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What the fields of a record take beside key, value and headers, at most: librdkafka reckons with it, too.
 const RECORD_OVERHEAD: usize = 36;
 /// The same of a header: two lengths.
@@ -70,6 +72,11 @@ impl Outbox {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Returns `true` if it takes another batch.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes() < BYTES_MAX
     }
 
     /// How many of the next entries a request takes that has room for so many bytes: at least one, however large.

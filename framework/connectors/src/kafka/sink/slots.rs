@@ -240,8 +240,7 @@ impl Slots {
             slot.inspected
                 .is_some_and(|(of, since)| of <= checkpoint && now.since(since) < INSPECTION_PATIENCE)
         };
-        self.in_order(|_| true).all(|(_, pending)| pending > checkpoint)
-            && !self.slots.iter().any(is_awaited)
+        self.in_order(|_| true).all(|(_, pending)| pending > checkpoint) && !self.slots.iter().any(is_awaited)
     }
 
     /// No recovery commits the slot's last transaction again.
