@@ -120,3 +120,18 @@ impl<T: Record, F: Fn(&T) -> u64 + Send + Sync> SinkWriter for DiscardWriter<T, 
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flott_core::testkit::{verify_writer, writer_context};
+    use xtask::clock::pause;
+
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract_of_writers() {
+        let sink = DiscardSink::<u64>::new().checksum(|record| *record);
+        verify_writer(sink.writer(&writer_context()).unwrap(), |batch| vec![batch, 10], pause);
+        assert_eq!((sink.discarded().records(), sink.discarded().checksum()), (16, 28 + 80));
+    }
+}

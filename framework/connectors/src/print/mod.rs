@@ -95,3 +95,17 @@ impl<T: Record> SinkWriter for PrintWriter<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flott_core::testkit::{verify_writer, writer_context};
+    use xtask::clock::pause;
+
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract_of_writers() {
+        let sink = PrintSink::<u64>::json();
+        verify_writer(sink.writer(&writer_context()).unwrap(), |batch| vec![batch], pause);
+    }
+}
