@@ -42,7 +42,7 @@ pub trait TaskSource: Send {
     /// # Errors
     /// Fails the task.
     fn poll(&mut self, time: StepTime) -> Result<SourceStatus>;
-    /// Snapshots the chain and passes the barrier on.
+    /// Snapshots the chain and passes the barrier on. To be called only when [`Self::is_ready`].
     ///
     /// # Errors
     /// Fails the task.

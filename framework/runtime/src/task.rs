@@ -1,6 +1,7 @@
 //! The life of one task: a chain with a source or an input at its head.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -69,6 +70,8 @@ pub struct Task {
     actions: mpsc::Receiver<TaskAction>,
     listener: Arc<dyn TaskListener>,
     commits: TaskCommits,
+    /// Checkpoints whose barriers wait for room, as batches do. `true`: the last one before the end or a suspension.
+    triggered: VecDeque<(CheckpointId, bool)>,
     /// Facts of this step that are not reported yet.
     facts: Vec<TaskFact<FrozenSnapshot>>,
     last_tick: Option<MonotonicTime>,
@@ -93,6 +96,7 @@ impl Task {
             actions,
             listener,
             commits: TaskCommits::new(committers),
+            triggered: VecDeque::new(),
             facts: Vec::new(),
             last_tick: None,
             last_flush: MonotonicTime::ZERO,
@@ -136,6 +140,7 @@ impl Task {
             self.last_tick = Some(time.now);
             self.event(TaskEvent::Tick(time))?;
         }
+        self.start_checkpoints()?;
         if self.read(time)? {
             progress = Progress::Made;
             self.is_flushed = false;
@@ -161,10 +166,7 @@ impl Task {
             match action {
                 TaskAction::CompleteCheckpoint(id) => self.event(TaskEvent::CheckpointComplete(id))?,
                 TaskAction::TriggerCheckpoint { checkpoint, is_last } => {
-                    self.start_checkpoint(checkpoint)?;
-                    if is_last && self.phase == Phase::Running {
-                        self.phase = Phase::Stopped;
-                    }
+                    self.triggered.push_back((checkpoint, is_last));
                 }
                 TaskAction::AddSplits(splits) => self.source()?.add_splits(splits)?,
                 TaskAction::NoMoreSplits => self.source()?.no_more_splits(),
@@ -178,6 +180,21 @@ impl Task {
             TaskHead::Source(source) => Ok(&mut **source),
             TaskHead::Input(_) => Err(Error::internal("an action for a source reached another task")),
         }
+    }
+
+    /// Sends the barriers for which the chain has room.
+    fn start_checkpoints(&mut self) -> Result<()> {
+        while let Some(&(checkpoint, is_last)) = self.triggered.front() {
+            if !self.source()?.is_ready() {
+                break;
+            }
+            self.triggered.pop_front();
+            self.start_checkpoint(checkpoint)?;
+            if is_last && self.phase == Phase::Running {
+                self.phase = Phase::Stopped;
+            }
+        }
+        Ok(())
     }
 
     fn start_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
@@ -207,6 +224,7 @@ impl Task {
     /// Reads some; whether there was anything to do.
     fn read(&mut self, time: StepTime) -> Result<bool> {
         match &mut self.head {
+            TaskHead::Source(_) if !self.triggered.is_empty() => Ok(false),
             TaskHead::Source(source) if matches!(self.phase, Phase::Stopped | Phase::Ended) => {
                 // Asking for room moves what still waits in the outputs.
                 source.is_ready();
@@ -268,7 +286,10 @@ impl Task {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
 
     use flott_core::{SubtaskIndex, VertexId, snapshot::OperatorSnapshot, source::Split};
 
@@ -279,6 +300,7 @@ pub(crate) mod tests {
     pub(crate) struct Source {
         log: Arc<Mutex<Vec<String>>>,
         is_done: bool,
+        is_full: Arc<AtomicBool>,
         /// Commits of the sinks behind it that no event has found yet.
         committed: Arc<Mutex<Vec<(OperatorUid, CheckpointId)>>>,
     }
@@ -359,7 +381,7 @@ pub(crate) mod tests {
             Ok(())
         }
         fn is_ready(&mut self) -> bool {
-            true
+            !self.is_full.load(Ordering::Relaxed)
         }
         fn next_timer(&self) -> Option<ProcessingTime> {
             None
@@ -469,6 +491,22 @@ pub(crate) mod tests {
         kit.trigger(1, true);
         assert_eq!(kit.step(), ["barrier 1"]);
         assert_eq!(kit.task.phase, Phase::Ended);
+    }
+
+    #[test]
+    fn a_barrier_waits_for_room_and_nothing_is_read_before_it() {
+        let mut kit = Kit::new(Source::default());
+        assert_eq!(kit.step(), ["poll"]);
+        kit.source.is_full.store(true, Ordering::Relaxed);
+        kit.trigger(1, false);
+        kit.trigger(2, true);
+        kit.step();
+        assert_eq!(kit.step(), ["flush"]);
+        kit.source.is_full.store(false, Ordering::Relaxed);
+        let barriers = kit.step();
+        assert_eq!(barriers[..2], ["barrier 1", "barrier 2"]);
+        assert!(!barriers.contains(&"poll".into()), "{barriers:?}");
+        assert_eq!(*kit.listener.0.lock().unwrap(), ["running", "snapshot 1", "snapshot 2"]);
     }
 
     #[test]

@@ -5,20 +5,19 @@ use flott_connectors::kafka::{
     source::{BoundedAt, KafkaSource},
 };
 use flott_core::{
-    AttemptId, Batch, CheckpointId, Clock, Error, ErrorKind, EventTime, Generation, OperatorUid, Result,
-    SubtaskIndex, SystemClock,
-    operator::{Readiness, StepTime},
-    sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
+    AttemptId, CheckpointId, Error, ErrorKind, EventTime, Generation, OperatorUid, Result, SubtaskIndex,
+    operator::Readiness,
+    sink::{SettleReport, SettleRequest, Sink, SweepRequest, WriterContext},
+    snapshot::WriteList,
     source::Source,
+    testkit::{WriterHarness, verify_writer},
 };
 use xtask::clock::{Stopwatch, pause};
 
 use crate::support::{PATIENCE, ReaderRun, fresh, make_topic, numbered, own_broker, read_topic};
 
 /// One writer of a sink, driven as a task would.
-struct WriterRun {
-    writer: Box<dyn SinkWriter<In = String>>,
-}
+struct WriterRun(WriterHarness<String>);
 
 fn context(generation: u64) -> WriterContext {
     WriterContext {
@@ -34,32 +33,27 @@ fn context(generation: u64) -> WriterContext {
 
 impl WriterRun {
     fn new(sink: &KafkaSink<String>, generation: u64) -> Self {
-        Self { writer: sink.writer(&context(generation)).unwrap() }
+        Self(WriterHarness::new(sink.writer(&context(generation)).unwrap(), pause))
     }
 
     fn advance(&mut self) -> Result<()> {
-        pause(Duration::from_millis(1));
-        self.writer.advance(StepTime { now: SystemClock.now(), ..StepTime::default() })
+        self.0.advance()
     }
 
-    fn is_ready(&self) -> bool {
-        self.writer.readiness().unwrap() == Readiness::Ready
+    fn readiness(&self) -> Readiness {
+        self.0.readiness().unwrap()
     }
 
     fn write(&mut self, texts: Vec<String>) {
-        for chunk in texts.chunks(1024) {
-            let watch = Stopwatch::start();
-            while !self.is_ready() {
-                self.advance().unwrap();
-                assert!(watch.elapsed() < PATIENCE, "never ready");
-            }
-            let mut batch = Batch { records: chunk.to_vec(), times: Vec::new() };
-            self.writer.write(&mut batch).unwrap();
-        }
+        texts.chunks(1024).for_each(|chunk| self.0.write(chunk.to_vec()).unwrap());
+    }
+
+    fn barrier(&mut self, checkpoint: u64) -> WriteList {
+        self.0.precommit(checkpoint).unwrap()
     }
 
     fn precommit(&mut self, checkpoint: u64) -> Vec<Vec<u8>> {
-        self.writer.precommit(CheckpointId(checkpoint)).unwrap()().unwrap()
+        self.barrier(checkpoint)().unwrap()
     }
 
     /// Lets it go on until it fails.
@@ -75,12 +69,7 @@ impl WriterRun {
 
     /// Completes a checkpoint and waits until its output is visible.
     fn complete(&mut self, checkpoint: u64) {
-        self.writer.commit(CheckpointId(checkpoint)).unwrap();
-        let watch = Stopwatch::start();
-        while !self.writer.has_committed(CheckpointId(checkpoint)) {
-            self.advance().unwrap();
-            assert!(watch.elapsed() < PATIENCE, "never committed");
-        }
+        self.0.commit(checkpoint).unwrap();
     }
 }
 
@@ -140,7 +129,7 @@ fn records_after_the_barrier_stay_behind_those_before_it() {
     let mut run = WriterRun::new(&sink, 0);
     for checkpoint in 1..=5 {
         run.write(numbered(&format!("{checkpoint}-"), 20_000));
-        let seal = run.writer.precommit(CheckpointId(checkpoint)).unwrap();
+        let seal = run.barrier(checkpoint);
         let sealing = std::thread::spawn(seal);
         run.write(numbered(&format!("{checkpoint}b-"), 500));
         while !sealing.is_finished() {
@@ -192,7 +181,7 @@ fn a_writer_that_was_fenced_fails_and_a_late_commit_does_no_harm() {
     let listed = zombie.precommit(1);
     zombie.write(numbered("lost", 10));
     settle(&sink, Some(1), listed, &[0]).unwrap();
-    zombie.writer.commit(CheckpointId(1)).unwrap();
+    zombie.0.writer().commit(CheckpointId(1)).unwrap();
     let watch = Stopwatch::start();
     let error = loop {
         if let Err(error) = zombie.advance() {
@@ -236,7 +225,7 @@ fn a_checkpoint_that_was_given_up_rides_along_with_the_next() {
     let sink = exactly_once(brokers, &topic);
     let mut run = WriterRun::new(&sink, 0);
     run.write(numbered("a", 10));
-    drop(run.writer.precommit(CheckpointId(1)).unwrap());
+    drop(run.barrier(1));
     run.write(numbered("b", 10));
     let listed = run.precommit(2);
     assert_eq!(listed.len(), 2);
@@ -255,15 +244,23 @@ fn without_complete_checkpoints_the_writer_stalls_and_recovers() {
         run.write(numbered(&format!("{checkpoint}-"), 2));
         run.precommit(checkpoint);
     }
-    for _ in 0..200 {
+    // Nothing waits: the barrier of the checkpoint that frees producers gets through.
+    for _ in 0..100 {
         run.advance().unwrap();
-        assert!(!run.is_ready());
+        assert_eq!(run.readiness(), Readiness::Ready);
     }
     run.complete(16);
     assert_eq!(visible(brokers, &topic).len(), 32);
     run.precommit(17);
-    run.complete(17);
     run.write(numbered("again", 1));
+    for _ in 0..100 {
+        run.advance().unwrap();
+        assert_eq!(run.readiness(), Readiness::Full, "all producers are in quarantine");
+    }
+    run.complete(17);
+    run.precommit(18);
+    run.complete(18);
+    assert_eq!(visible(brokers, &topic).len(), 33);
 }
 
 #[test]
@@ -276,6 +273,7 @@ fn a_writer_whose_producers_all_wait_for_a_checkpoint_fails_its_task() {
         run.write(numbered(&format!("{checkpoint}-"), 2));
         run.precommit(checkpoint);
     }
+    run.write(numbered("one more", 1));
     let error = run.until_failed();
     assert!(error.kind().is_restartable(), "{error:?}");
     assert!(error.to_string().contains("all 16 Kafka producers"), "{error}");
@@ -293,7 +291,7 @@ fn a_transaction_that_could_be_aborted_before_its_commit_is_not_listed() {
     // Checkpoint 1 fails, and the next one comes late. The broker would keep the transaction for a while yet.
     pause(timeout / 2 + Duration::from_millis(100));
     run.write(numbered("b", 10));
-    let refused = run.writer.precommit(CheckpointId(2)).unwrap()().unwrap_err();
+    let refused = run.barrier(2)().unwrap_err();
     assert!(refused.to_string().contains("half of its timeout"), "{refused}");
     let error = run.until_failed();
     assert!(error.kind().is_restartable(), "{error:?}");
@@ -309,7 +307,7 @@ fn a_pending_transaction_that_is_gone_fails_the_task() {
     run.write(numbered("a", 10));
     run.precommit(1);
     settle(&sink, None, Vec::new(), &[0]).unwrap();
-    assert!(run.writer.precommit(CheckpointId(2)).unwrap()().is_err());
+    assert!(run.barrier(2)().is_err());
     let error = run.until_failed();
     assert!(error.kind().is_restartable(), "{error:?}");
     assert!(error.to_string().contains("of checkpoint 1 is no longer open"), "{error}");
@@ -325,8 +323,9 @@ fn a_writer_that_is_dropped_waits_for_no_broker() {
         run.write(numbered("a", 10));
         run.precommit(1);
         run.write(numbered("b", 10));
+        run.0.until_ready().unwrap();
         broker.freeze().unwrap();
-        let seal = run.writer.precommit(CheckpointId(2)).unwrap();
+        let seal = run.barrier(2);
         let sealing = std::thread::spawn(seal);
         for _ in 0..100 {
             run.advance().unwrap();
@@ -379,6 +378,18 @@ fn at_least_once_output_is_delivered_before_the_checkpoint_is_complete() {
     run.write(numbered("b", 10));
     run.precommit(2);
     assert_eq!(visible(brokers, &topic).len(), 50_010);
+}
+
+#[test]
+fn the_writers_keep_the_contract() {
+    let brokers = kafka!();
+    let topics = [make_topic(brokers, "contract", 1), make_topic(brokers, "contract-eos", 1)];
+    let sinks = [KafkaSink::utf8(brokers, &topics[0]), exactly_once(brokers, &topics[1])];
+    for (topic, sink) in topics.iter().zip(sinks) {
+        let records = |batch| numbered(&format!("{batch}-"), 500);
+        verify_writer(sink.writer(&context(0)).unwrap(), records, pause);
+        assert_eq!(visible(brokers, topic), (0..8).flat_map(records).collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -89,6 +89,36 @@ impl<T> Drop for AtLeastOnceWriter<T> {
         if let Some(lane) = &lane {
             lane.abandon();
         }
-        background::run("kafka-close", move || drop(lane));
+        // The last one who holds the lane waits for its producer: the flush may be that.
+        let flush = self.flush.take();
+        background::run("kafka-close", move || drop((flush, lane)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use flott_core::testkit::{verify_drop, verify_writer};
+    use rdkafka::mocking::MockCluster;
+    use xtask::clock::pause;
+
+    use super::*;
+    use crate::format::Utf8;
+
+    #[test]
+    fn it_keeps_the_contract_of_writers_and_waits_for_no_broker_when_it_is_dropped() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let settings = SinkSettings::new(cluster.bootstrap_servers(), "t");
+        let writer = || AtLeastOnceWriter::<String>::new(&settings, Serializer::of_value(Utf8)).unwrap();
+        verify_writer(Box::new(writer()), |batch| vec![batch.to_string()], pause);
+        cluster.broker_round_trip_time(1, Duration::from_secs(60)).unwrap();
+        verify_drop(|_| {
+            let mut writer = writer();
+            writer.write(&mut Batch { records: vec!["record".into()], times: Vec::new() }).unwrap();
+            drop(writer.precommit(CheckpointId(1)).unwrap());
+            Box::new(writer)
+        });
     }
 }

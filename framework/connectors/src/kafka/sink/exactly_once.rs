@@ -9,8 +9,7 @@ use std::{
 };
 
 use flott_core::{
-    Batch, CheckpointId, Clock, Error, Generation, MonotonicTime, Record, Result, SystemClock,
-    TransactionBudget,
+    Batch, CheckpointId, Error, Generation, MonotonicTime, Record, Result, TransactionBudget,
     operator::{Readiness, StepTime},
     sink::{SinkWriter, WriterContext},
     snapshot::WriteList,
@@ -36,8 +35,8 @@ use crate::kafka::{
 #[cfg(feature = "ablation")]
 use flott_core::ablation::Step;
 
-/// How long a barrier waits for a producer, should records have come before one was ready.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time that records wait for a producer. To make or to commit one takes less: those who fail to do so say why.
+const PRODUCER_PATIENCE: Duration = Duration::from_secs(180);
 
 /// Maximum time that a writer, all of whose producers wait for a checkpoint, waits for the one that may be under way.
 const STUCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +60,9 @@ pub(super) struct ExactlyOnceWriter<T> {
     committer: Committer,
     inspector: Inspector,
     doom: Arc<Doom>,
-    /// Since when no producer can become free but by a completed checkpoint.
+    /// The time since which records wait for a producer.
+    waiting_since: Option<MonotonicTime>,
+    /// The time since which these records can get one only by a completed checkpoint.
     stuck_since: Option<MonotonicTime>,
     /// The time when it was last advanced.
     now: MonotonicTime,
@@ -99,6 +100,7 @@ impl<T: Record> ExactlyOnceWriter<T> {
             inspector: Inspector::new(Arc::clone(&client), sender.clone()),
             committer: Committer::new(sender),
             doom: Arc::default(),
+            waiting_since: None,
             stuck_since: None,
             now: MonotonicTime::ZERO,
         };
@@ -172,6 +174,8 @@ impl<T: Record> ExactlyOnceWriter<T> {
     /// Gives waiting records to the open producer.
     fn pump(&mut self) -> Result<()> {
         self.take_events()?;
+        // Also while an earlier flush is under way: from now on there is something for the next checkpoint.
+        let slot = if self.outbox.is_empty() { self.slots.current() } else { self.open()? };
         if let Some(flush) = &self.flush {
             flush.check()?;
             if !flush.is_done() {
@@ -179,18 +183,37 @@ impl<T: Record> ExactlyOnceWriter<T> {
             }
             self.flush = None;
         }
-        if self.outbox.is_empty() {
-            return self.slots.current().map_or(Ok(()), |slot| self.lane(slot)?.poll());
-        }
-        let Some(slot) = self.open()? else { return Ok(()) };
+        let Some(slot) = slot else { return Ok(()) };
         let lane = self.lane(slot)?;
-        lane.begin()?;
-        lane.send(&mut self.outbox, false)?;
+        if !self.outbox.is_empty() {
+            lane.begin()?;
+            lane.send(&mut self.outbox, false)?;
+        }
         lane.poll()
     }
 
-    /// Fails the task when every producer holds output that only a completed checkpoint can release. The barrier of the next
-    /// one may lie behind records that wait for a producer: then no checkpoint would ever complete.
+    /// Returns `true` if records wait for a producer. The barrier behind them has to wait as well: their transaction has to be
+    /// listed by its checkpoint.
+    fn is_waiting(&self) -> bool {
+        !self.outbox.is_empty() && self.slots.current().is_none()
+    }
+
+    fn check_waiting(&mut self, now: MonotonicTime) -> Result<()> {
+        if !self.is_waiting() {
+            (self.waiting_since, self.stuck_since) = (None, None);
+            return Ok(());
+        }
+        if now.since(*self.waiting_since.get_or_insert(now)) >= PRODUCER_PATIENCE {
+            return Err(Error::transient(format!(
+                "no Kafka producer of the sink has become ready for {PRODUCER_PATIENCE:?}: the making of producers and the \
+                 commits of their transactions do not come to an end. Look at the brokers, and at earlier warnings"
+            )));
+        }
+        self.check_stuck(now)
+    }
+
+    /// Fails the task when records wait and every producer holds output that only a completed checkpoint can release. The barrier
+    /// of the next one waits behind these records: if none is under way, no checkpoint would ever complete.
     fn check_stuck(&mut self, now: MonotonicTime) -> Result<()> {
         if !self.slots.is_stuck() {
             self.stuck_since = None;
@@ -205,23 +228,6 @@ impl<T: Record> ExactlyOnceWriter<T> {
              and at earlier warnings"
         )))
     }
-
-    /// Sees to it that waiting records have a producer; waits for one only if records came before any was ready.
-    fn claim(&mut self) -> Result<()> {
-        let started = SystemClock.now();
-        while !self.outbox.is_empty() && self.open()?.is_none() {
-            self.check_stuck(SystemClock.now())?;
-            if SystemClock.now().since(started) > READY_PATIENCE {
-                return Err(Error::transient(
-                    "no Kafka producer is ready; checkpoints do not complete in time",
-                ));
-            }
-            if let Ok(event) = self.events.recv_timeout(Duration::from_millis(100)) {
-                self.on_event(event)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
@@ -229,27 +235,32 @@ impl<T: Record> SinkWriter for ExactlyOnceWriter<T> {
 
     fn write(&mut self, batch: &mut Batch<T>) -> Result<()> {
         self.serializer.serialize(batch, &mut self.outbox)?;
-        if !self.outbox.is_empty() {
-            // Also while an earlier flush is under way: from now on there is something for the next checkpoint.
-            self.open()?;
-        }
         self.pump()
     }
 
     fn readiness(&self) -> Result<Readiness> {
         self.doom.check()?;
-        Ok(if self.slots.is_ready() && self.outbox.has_room() { Readiness::Ready } else { Readiness::Full })
+        let is_ready = self.outbox.has_room() && !self.is_waiting();
+        Ok(if is_ready { Readiness::Ready } else { Readiness::Full })
     }
 
     fn advance(&mut self, time: StepTime) -> Result<()> {
         self.now = time.now;
         self.pump()?;
-        self.check_stuck(time.now)
+        self.check_waiting(time.now)
     }
 
     fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList> {
-        self.take_events()?;
-        self.claim()?;
+        self.doom.check()?;
+        if self.is_waiting() {
+            // Records that a timer or a window has emitted between the question for room and this barrier.
+            self.slots.on_barrier(checkpoint);
+            return Ok(Box::new(|| {
+                Err(Error::transient(
+                    "no Kafka producer was ready for records in front of the barrier; the next checkpoint has them",
+                ))
+            }));
+        }
         let cut = self.slots.on_barrier(checkpoint);
         let mut guard = None;
         if let Some(slot) = cut.closed {
@@ -300,6 +311,13 @@ impl<T> Drop for ExactlyOnceWriter<T> {
         let (lanes, transactions) = (std::mem::take(&mut self.lanes), std::mem::take(&mut self.transactions));
         lanes.iter().flatten().for_each(|lane| lane.abandon());
         transactions.iter().flatten().for_each(|transaction| transaction.lane.abandon());
-        background::run("kafka-close", move || drop((lanes, transactions)));
+        // The last one who holds a lane waits for its producer: a flush and an event may be that.
+        let flush = self.flush.take();
+        let events = std::mem::replace(&mut self.events, sync_channel(1).1);
+        background::run("kafka-close", move || drop((flush, events, lanes, transactions)));
     }
 }
+
+#[cfg(test)]
+#[path = "exactly_once_tests.rs"]
+mod tests;

@@ -115,11 +115,6 @@ impl Slots {
         self.idle.push(slot);
     }
 
-    /// Whether [`Self::open`] would find a slot.
-    pub(super) fn is_ready(&self) -> bool {
-        self.open.is_some() || self.may_open()
-    }
-
     /// Returns `true` if every slot waits for a checkpoint to be completed, or for partitions to be closed.
     pub(super) fn is_stuck(&self) -> bool {
         let waits = |slot: &Slot| {
