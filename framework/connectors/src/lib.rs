@@ -12,6 +12,8 @@ pub mod format;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+#[cfg(feature = "file")]
+mod io;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod print;

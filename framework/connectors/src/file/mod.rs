@@ -6,9 +6,13 @@
 //! the checkpoint lists and deletes what it does not, but for files of generations newer than it knows; sweeps delete what
 //! tasks of older generations begin after that.
 //!
+//! The slot's thread only encodes. Files are created, written, synced and renamed by a [`Worker`](crate::io::Worker) of the
+//! writer; up to 8 MiB wait for it.
+//!
 //! All processes of the job must see the same directory.
 
 mod committable;
+mod output_files;
 mod settler;
 mod sink;
 #[cfg(test)]

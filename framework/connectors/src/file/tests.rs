@@ -1,12 +1,14 @@
 //! A job's life against a real directory: write, barrier, crash, settle.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use flott_core::{
-    AttemptId, Batch, CheckpointId, ErrorKind, EventTime, Generation, OperatorUid, SubtaskIndex,
-    sink::{SettleReport, SettleRequest, Sink, SinkWriter, SweepRequest, WriterContext},
+    CheckpointId, ErrorKind, Generation, OperatorUid,
+    sink::{SettleReport, SettleRequest, Sink, SweepRequest, WriterContext},
+    testkit::{WriterHarness, verify_writer, writer_context},
 };
 use tempfile::TempDir;
+use xtask::clock::pause;
 
 use super::FileSink;
 
@@ -26,17 +28,10 @@ impl Job {
         OperatorUid::new("totals").unwrap()
     }
 
-    fn writer(&self, generation: u64) -> Box<dyn SinkWriter<In = u64>> {
-        let context = WriterContext {
-            job: std::sync::Arc::default(),
-            uid: Self::uid(),
-            subtask: SubtaskIndex(0),
-            parallelism: 1,
-            attempt: AttemptId(1),
-            generation: Generation(generation),
-            metrics: std::sync::Arc::default(),
-        };
-        self.sink.writer(&context).unwrap()
+    fn writer(&self, generation: u64) -> WriterHarness<u64> {
+        let (uid, generation) = (Self::uid(), Generation(generation));
+        let context = WriterContext { uid, generation, ..writer_context() };
+        WriterHarness::new(self.sink.writer(&context).unwrap(), pause)
     }
 
     fn settle(
@@ -86,6 +81,17 @@ impl Job {
         self.files().keys().filter(|name| name.starts_with(".pending")).count()
     }
 
+    /// Waits until the writers have as many unfinished files: they create them in the background.
+    fn until_pending(&self, count: usize) {
+        for _ in 0..10_000 {
+            if self.pending() == count {
+                return;
+            }
+            pause(Duration::from_millis(1));
+        }
+        panic!("{} unfinished files instead of {count}", self.pending());
+    }
+
     fn visible(&self) -> String {
         let files = self.files();
         let parts = files.iter().filter(|(name, _)| name.starts_with("part-"));
@@ -93,31 +99,40 @@ impl Job {
     }
 }
 
-fn write(writer: &mut dyn SinkWriter<In = u64>, records: impl IntoIterator<Item = u64>) {
-    let mut batch = Batch::new();
-    records.into_iter().for_each(|record| batch.push(record, EventTime::MIN));
-    writer.write(&mut batch).unwrap();
+fn write(writer: &mut WriterHarness<u64>, records: impl IntoIterator<Item = u64>) {
+    writer.write(records.into_iter().collect()).unwrap();
 }
 
-fn precommit(writer: &mut dyn SinkWriter<In = u64>, checkpoint: u64) -> Vec<Vec<u8>> {
-    writer.precommit(CheckpointId(checkpoint)).unwrap()().unwrap()
+fn precommit(writer: &mut WriterHarness<u64>, checkpoint: u64) -> Vec<Vec<u8>> {
+    writer.precommit(checkpoint).unwrap()().unwrap()
+}
+
+#[test]
+fn the_writer_keeps_its_contract() {
+    let job = Job::new();
+    let writer = job.sink.writer(&WriterContext { uid: Job::uid(), ..writer_context() }).unwrap();
+    verify_writer(writer, |batch| vec![2 * batch, 2 * batch + 1], pause);
+    let mut visible: Vec<u64> = job.visible().split_whitespace().map(|line| line.parse().unwrap()).collect();
+    visible.sort_unstable();
+    assert_eq!(visible, Vec::from_iter(0..16));
+    assert_eq!(job.pending(), 0);
 }
 
 #[test]
 fn output_is_visible_when_its_checkpoint_is_complete() {
     let job = Job::new();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1, 2]);
-    let listed = precommit(&mut *writer, 1);
-    write(&mut *writer, [3]);
+    write(&mut writer, [1, 2]);
+    let listed = precommit(&mut writer, 1);
+    write(&mut writer, [3]);
     assert_eq!((listed.len(), job.visible().as_str()), (1, ""));
-    writer.commit(CheckpointId(1)).unwrap();
+    writer.commit(1).unwrap();
     assert_eq!(job.visible(), "1 2 ");
     // Listed once more: only now is the new name known to be on disk.
-    assert_eq!(precommit(&mut *writer, 2).len(), 2);
-    writer.commit(CheckpointId(2)).unwrap();
-    assert_eq!(precommit(&mut *writer, 3).len(), 1);
-    assert_eq!(precommit(&mut *writer, 4).len(), 0);
+    assert_eq!(precommit(&mut writer, 2).len(), 2);
+    writer.commit(2).unwrap();
+    assert_eq!(precommit(&mut writer, 3).len(), 1);
+    assert_eq!(precommit(&mut writer, 4).len(), 0);
     assert_eq!(job.visible(), "1 2 3 ");
     assert_eq!(job.pending(), 0);
 }
@@ -126,11 +141,11 @@ fn output_is_visible_when_its_checkpoint_is_complete() {
 fn the_file_of_a_failed_checkpoint_rides_along() {
     let job = Job::new();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1]);
-    drop(writer.precommit(CheckpointId(1)).unwrap());
-    write(&mut *writer, [2]);
-    assert_eq!(precommit(&mut *writer, 2).len(), 2);
-    writer.commit(CheckpointId(2)).unwrap();
+    write(&mut writer, [1]);
+    drop(writer.precommit(1).unwrap());
+    write(&mut writer, [2]);
+    assert_eq!(precommit(&mut writer, 2).len(), 2);
+    writer.commit(2).unwrap();
     assert_eq!(job.visible(), "1 2 ");
 }
 
@@ -138,22 +153,23 @@ fn the_file_of_a_failed_checkpoint_rides_along() {
 fn recovery_finishes_what_is_listed_and_deletes_the_rest() {
     let job = Job::new();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1, 2]);
-    let listed = precommit(&mut *writer, 1);
-    write(&mut *writer, [3]);
-    precommit(&mut *writer, 2);
-    write(&mut *writer, [4]);
+    write(&mut writer, [1, 2]);
+    let listed = precommit(&mut writer, 1);
+    write(&mut writer, [3]);
+    precommit(&mut writer, 2);
+    write(&mut writer, [4]);
+    job.until_pending(3);
     for _ in 0..2 {
         let report = job.settle(Some(1), listed.clone()).unwrap();
         assert_eq!((report.committed, report.lost_records), (1, 0));
         assert_eq!((job.visible().as_str(), job.pending()), ("1 2 ", 0));
     }
     // The old writer wakes up: its late commit finds the work done.
-    writer.commit(CheckpointId(1)).unwrap();
+    writer.commit(1).unwrap();
     let mut next = job.writer(1);
-    write(&mut *next, [3]);
-    precommit(&mut *next, 3);
-    next.commit(CheckpointId(3)).unwrap();
+    write(&mut next, [3]);
+    precommit(&mut next, 3);
+    next.commit(3).unwrap();
     assert_eq!(job.visible(), "1 2 3 ");
 }
 
@@ -161,8 +177,8 @@ fn recovery_finishes_what_is_listed_and_deletes_the_rest() {
 fn a_missing_or_shortened_file_is_lost_output() {
     let job = Job::new();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1, 2, 3]);
-    let listed = precommit(&mut *writer, 7);
+    write(&mut writer, [1, 2, 3]);
+    let listed = precommit(&mut writer, 7);
     let pending = job.files().into_keys().next().unwrap();
     fs::write(job.directory.path().join("totals").join(pending), "1\n").unwrap();
     let error = job.settle(Some(7), listed.clone()).unwrap_err();
@@ -176,9 +192,9 @@ fn a_missing_or_shortened_file_is_lost_output() {
 fn output_newer_than_the_checkpoint_is_not_repeated_silently() {
     let job = Job::new();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1]);
-    let listed = precommit(&mut *writer, 2);
-    writer.commit(CheckpointId(2)).unwrap();
+    write(&mut writer, [1]);
+    let listed = precommit(&mut writer, 2);
+    writer.commit(2).unwrap();
     assert_eq!(job.settle(Some(1), Vec::new()).unwrap_err().kind(), ErrorKind::State);
     let error = job.settle(None, Vec::new()).unwrap_err();
     assert!(error.to_string().contains("earlier run"), "{error}");
@@ -212,8 +228,8 @@ fn a_run_that_has_finished_no_file_yet_is_left_alone() {
     let job = Job::new();
     job.settle(None, Vec::new()).unwrap();
     let mut writer = job.writer(0);
-    write(&mut *writer, [1]);
-    let listed = precommit(&mut *writer, 1);
+    write(&mut writer, [1]);
+    let listed = precommit(&mut writer, 1);
     let other_run = |request: &mut SettleRequest| request.job.run = "another run".into();
     let error = job.settle_with(None, Vec::new(), other_run).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Settings);
@@ -221,7 +237,7 @@ fn a_run_that_has_finished_no_file_yet_is_left_alone() {
         error.to_string().contains("another run") && error.to_string().contains("take it over"),
         "{error}"
     );
-    writer.commit(CheckpointId(1)).unwrap();
+    writer.commit(1).unwrap();
     job.settle(Some(1), listed).unwrap();
     assert_eq!(job.visible(), "1 ");
 
@@ -238,17 +254,19 @@ fn a_run_that_has_finished_no_file_yet_is_left_alone() {
 fn files_that_zombies_open_after_the_settling_are_swept() {
     let job = Job::new();
     let mut zombie = job.writer(1);
-    write(&mut *zombie, [1]);
+    write(&mut zombie, [1]);
+    job.until_pending(1);
     job.settle(None, Vec::new()).unwrap();
-    precommit(&mut *zombie, 1);
-    write(&mut *zombie, [2]);
+    precommit(&mut zombie, 1);
+    write(&mut zombie, [2]);
     let mut live = job.writer(2);
-    write(&mut *live, [1]);
+    write(&mut live, [1]);
+    job.until_pending(2);
     assert_eq!(job.sweep(2, "another run"), Vec::<String>::new());
     assert_eq!(job.sweep(2, ""), ["totals/.pending-1-0-1"]);
     assert_eq!(job.sweep(2, ""), Vec::<String>::new());
-    precommit(&mut *live, 2);
-    live.commit(CheckpointId(2)).unwrap();
+    precommit(&mut live, 2);
+    live.commit(2).unwrap();
     assert_eq!((job.visible().as_str(), job.pending()), ("1 ", 0));
 }
 
@@ -257,12 +275,12 @@ fn a_replaced_job_manager_leaves_the_files_of_its_successor_alone() {
     let job = Job::new();
     job.settle(None, Vec::new()).unwrap();
     let (mut old, mut live) = (job.writer(0), job.writer(1));
-    write(&mut *old, [1]);
-    write(&mut *live, [2]);
-    precommit(&mut *live, 1);
-    assert_eq!(job.pending(), 2);
+    write(&mut old, [1]);
+    write(&mut live, [2]);
+    precommit(&mut live, 1);
+    job.until_pending(2);
     job.settle(None, Vec::new()).unwrap();
-    live.commit(CheckpointId(1)).unwrap();
+    live.commit(1).unwrap();
     assert_eq!((job.visible().as_str(), job.pending()), ("2 ", 0));
 }
 

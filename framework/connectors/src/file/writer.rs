@@ -1,27 +1,33 @@
 use std::{
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use flott_core::{
-    Batch, CheckpointId, Error, ErrorKind, Generation, Record, Result, ResultExt, SubtaskIndex,
+    Batch, CheckpointId, ErrorKind, Generation, Record, Result, ResultExt, SubtaskIndex,
+    operator::{Readiness, StepTime},
     sink::{SinkWriter, WriterContext},
     snapshot::WriteList,
 };
 
-use super::committable::{PendingFile, sync_directory};
-use crate::format::EncodeFormat;
+use super::{committable::PendingFile, output_files::OutputFiles};
+use crate::{
+    format::EncodeFormat,
+    io::{JobNumber, Worker},
+};
 
-/// Bytes that are gathered before they are written to the file.
+/// Bytes that are gathered before they are given to the worker.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that wait for the worker, before the task stalls. A fast writer gathers about so much while a file is synced.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Encodes records; its worker does all that has to do with files. A writer that is dropped leaves its files to recovery, which
+/// finishes those that a complete checkpoint lists and deletes the others.
 pub(super) struct FileWriter<T> {
-    directory: PathBuf,
     format: Arc<dyn EncodeFormat<T>>,
     generation: Generation,
     subtask: SubtaskIndex,
@@ -29,11 +35,11 @@ pub(super) struct FileWriter<T> {
     buffer: Vec<u8>,
     open: Option<OpenFile>,
     pending: Vec<Pending>,
+    worker: Worker<OutputFiles>,
 }
 
 /// The file that takes the records since the last barrier.
 struct OpenFile {
-    file: File,
     name: String,
     length: u64,
     records: u64,
@@ -42,32 +48,9 @@ struct OpenFile {
 /// A file that must be listed: until its final name is known to be on disk.
 struct Pending {
     file: PendingFile,
-    content: Arc<Mutex<Content>>,
-    is_renamed: bool,
+    /// The job that gives it its final name.
+    renaming: Option<JobNumber>,
     is_rename_durable: Arc<AtomicBool>,
-}
-
-/// Whether what was written to a file is on disk.
-enum Content {
-    Unsynced(File),
-    Synced,
-    /// Nobody knows. To ask again would be no use: the system forgets what it could not write.
-    Failed(String),
-}
-
-impl Content {
-    /// Sees to it that it is on disk: once, for whichever checkpoint comes first. Blocks.
-    fn sync(content: &Mutex<Self>) -> Result<()> {
-        let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Self::Unsynced(file) = &*content {
-            *content =
-                file.sync_all().map_or_else(|error| Self::Failed(error.to_string()), |()| Self::Synced);
-        }
-        match &*content {
-            Self::Failed(message) => Err(Error::transient(message.clone())),
-            Self::Unsynced(_) | Self::Synced => Ok(()),
-        }
-    }
 }
 
 impl<T: Record> FileWriter<T> {
@@ -78,7 +61,6 @@ impl<T: Record> FileWriter<T> {
     ) -> Result<Self> {
         fs::create_dir_all(&directory).or_error(ErrorKind::Settings, directory.display())?;
         Ok(Self {
-            directory,
             format,
             generation: context.generation,
             subtask: context.subtask,
@@ -86,30 +68,27 @@ impl<T: Record> FileWriter<T> {
             buffer: Vec::new(),
             open: None,
             pending: Vec::new(),
+            worker: Worker::spawn("file-write", WAITING_BYTES_MAX, OutputFiles::new(directory))?,
         })
     }
 
-    fn open(&mut self) -> Result<&mut OpenFile> {
-        if self.open.is_none() {
+    fn open(&mut self) -> &mut OpenFile {
+        self.open.get_or_insert_with(|| {
             let name = PendingFile::pending_name(self.generation, self.subtask, self.sequence);
             self.sequence += 1;
-            let path = self.directory.join(&name);
-            let file = File::create(&path).or_error(ErrorKind::Transient, path.display())?;
-            self.open = Some(OpenFile { file, name, length: 0, records: 0 });
-        }
-        Ok(self.open.as_mut().expect("was opened above"))
+            let created = name.clone();
+            self.worker.submit(0, move |files| files.create(&created));
+            OpenFile { name, length: 0, records: 0 }
+        })
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) {
         if !self.buffer.is_empty() {
-            let buffer = std::mem::take(&mut self.buffer);
-            let open = self.open()?;
-            open.file.write_all(&buffer).or_error(ErrorKind::Transient, &open.name)?;
-            open.length += buffer.len() as u64;
-            self.buffer = buffer;
-            self.buffer.clear();
+            let next = Vec::with_capacity(self.buffer.capacity());
+            let buffer = std::mem::replace(&mut self.buffer, next);
+            self.open().length += buffer.len() as u64;
+            self.worker.submit(buffer.len(), move |files| files.append(&buffer));
         }
-        Ok(())
     }
 }
 
@@ -121,20 +100,34 @@ impl<T: Record> SinkWriter for FileWriter<T> {
         if records == 0 {
             return Ok(());
         }
-        self.open()?.records += records;
+        self.open().records += records;
         for record in batch.records.drain(..) {
             self.format.encode(&record, &mut self.buffer)?;
             self.buffer.push(b'\n');
         }
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn readiness(&self) -> Result<Readiness> {
+        self.worker.readiness()
+    }
+
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
+        self.worker.check()
     }
 
     fn precommit(&mut self, checkpoint: CheckpointId) -> Result<WriteList> {
-        self.flush()?;
+        self.worker.check()?;
+        self.flush();
         self.pending.retain(|pending| !pending.is_rename_durable.load(Ordering::Acquire));
-        let renamed = self.pending.iter().filter(|pending| pending.is_renamed);
-        let renamed: Vec<_> = renamed.map(|pending| Arc::clone(&pending.is_rename_durable)).collect();
         if let Some(open) = self.open.take() {
+            self.worker.submit(0, |files| {
+                files.close();
+                Ok(())
+            });
             let file = PendingFile {
                 pending: open.name,
                 part: PendingFile::part_name(checkpoint, self.generation, self.subtask),
@@ -142,70 +135,48 @@ impl<T: Record> SinkWriter for FileWriter<T> {
                 length: open.length,
                 records: open.records,
             };
-            let content = Arc::new(Mutex::new(Content::Unsynced(open.file)));
-            self.pending.push(Pending {
-                file,
-                content,
-                is_renamed: false,
-                is_rename_durable: Arc::default(),
-            });
+            self.pending.push(Pending { file, renaming: None, is_rename_durable: Arc::default() });
         }
-        // Also those of checkpoints that were given up before anybody had synced them.
-        let contents: Vec<_> = self.pending.iter().map(|pending| Arc::clone(&pending.content)).collect();
         let committables: Vec<_> = self.pending.iter().map(|pending| pending.file.encode()).collect();
-        let directory = self.directory.clone();
+        let jobs = self.worker.jobs();
         Ok(Box::new(move || {
-            for content in &contents {
-                Content::sync(content).map_err(|error| error.context(directory.display()))?;
-            }
-            if !contents.is_empty() {
-                sync_directory(&directory).or_error(ErrorKind::Transient, directory.display())?;
-            }
-            renamed.iter().for_each(|is_durable| is_durable.store(true, Ordering::Release));
+            // Also files of checkpoints that were given up before anybody had synced them.
+            jobs.run(OutputFiles::sync)?;
             Ok(committables)
         }))
     }
 
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<()> {
         for pending in &mut self.pending {
-            if !pending.is_renamed && pending.file.checkpoint <= checkpoint {
-                rename(&self.directory, &pending.file)?;
-                pending.is_renamed = true;
+            if pending.renaming.is_none() && pending.file.checkpoint <= checkpoint {
+                let (file, is_durable) = (pending.file.clone(), Arc::clone(&pending.is_rename_durable));
+                let rename = move |files: &mut OutputFiles| files.rename(&file, is_durable);
+                pending.renaming = Some(self.worker.submit(0, rename));
             }
         }
         Ok(())
     }
-}
 
-fn rename(directory: &Path, file: &PendingFile) -> Result<()> {
-    let part = directory.join(&file.part);
-    match fs::rename(directory.join(&file.pending), &part) {
-        // Recovery was faster.
-        Err(_) if part.exists() => Ok(()),
-        renamed => renamed.or_error(ErrorKind::Transient, format!("cannot finish {}", part.display())),
+    fn has_committed(&self, checkpoint: CheckpointId) -> bool {
+        let mut due = self.pending.iter().filter(|pending| pending.file.checkpoint <= checkpoint);
+        due.all(|pending| pending.renaming.is_some_and(|job| self.worker.is_done(job)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
+    use std::{cell::RefCell, os::fd::OwnedFd, path::Path, process::Command, thread};
 
-    use flott_core::{AttemptId, EventTime, OperatorUid};
+    use flott_core::{
+        EventTime,
+        testkit::{verify_drop, writer_context},
+    };
 
     use super::*;
     use crate::format::Json;
 
     fn writer(directory: &Path) -> FileWriter<u64> {
-        let context = WriterContext {
-            uid: OperatorUid::new("totals").unwrap(),
-            job: Arc::default(),
-            subtask: SubtaskIndex(0),
-            parallelism: 1,
-            attempt: AttemptId(1),
-            generation: Generation(1),
-            metrics: Arc::default(),
-        };
-        FileWriter::new(directory.to_owned(), Arc::new(Json), &context).unwrap()
+        FileWriter::new(directory.to_owned(), Arc::new(Json), &writer_context()).unwrap()
     }
 
     fn write(writer: &mut FileWriter<u64>, record: u64) {
@@ -215,8 +186,13 @@ mod tests {
     }
 
     fn unsynced(writer: &FileWriter<u64>) -> usize {
-        let contents = writer.pending.iter().map(|pending| pending.content.lock().unwrap());
-        contents.filter(|content| matches!(**content, Content::Unsynced(_))).count()
+        let (sender, count) = std::sync::mpsc::sync_channel(1);
+        let told = writer.worker.jobs().run(move |files| {
+            sender.send(files.unsynced.len()).unwrap();
+            Ok(())
+        });
+        told.unwrap();
+        count.recv().unwrap()
     }
 
     #[test]
@@ -240,8 +216,39 @@ mod tests {
         let sync = writer.precommit(CheckpointId(1)).unwrap();
         // A pipe cannot be synced.
         let (_, pipe) = std::io::pipe().unwrap();
-        *writer.pending[0].content.lock().unwrap() = Content::Unsynced(OwnedFd::from(pipe).into());
+        writer.worker.submit(0, move |files| {
+            files.unsynced.push(OwnedFd::from(pipe).into());
+            Ok(())
+        });
         assert_eq!(sync().unwrap_err().kind(), ErrorKind::Transient);
-        assert!(writer.precommit(CheckpointId(2)).unwrap()().is_err());
+        assert!(writer.readiness().is_err() && writer.advance(StepTime::default()).is_err());
+        assert!(writer.precommit(CheckpointId(2)).is_err(), "to sync it again would be no use");
+    }
+
+    /// To open a pipe that nobody reads hangs, as any call does when a file server is away.
+    #[test]
+    fn a_writer_whose_disk_hangs_stalls_and_is_dropped_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let sealing = RefCell::new(Vec::new());
+        verify_drop(|number| {
+            let directory = directory.path().join(number.to_string());
+            let mut writer = writer(&directory);
+            let pipe = directory.join(PendingFile::pending_name(Generation(1), SubtaskIndex(0), 0));
+            assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+            let mut batch = Batch { records: vec![u64::MAX; 64 * 1024], times: Vec::new() };
+            while writer.readiness().unwrap() == Readiness::Ready {
+                writer.write(&mut batch).unwrap();
+                batch.records.resize(64 * 1024, u64::MAX);
+            }
+            writer.advance(StepTime::default()).unwrap();
+            assert_eq!(writer.readiness().unwrap(), Readiness::Full);
+            sealing.borrow_mut().push(thread::spawn(writer.precommit(CheckpointId(1)).unwrap()));
+            writer.commit(CheckpointId(1)).unwrap();
+            assert!(!writer.has_committed(CheckpointId(1)));
+            Box::new(writer)
+        });
+        for sealing in sealing.take() {
+            assert_eq!(sealing.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        }
     }
 }
