@@ -1,0 +1,102 @@
+use super::{MapTable, TimerTable, ValueTable, WindowTable};
+use crate::{
+    error::Result,
+    key_group::{KeyGroup, KeyGroupRange, MaxParallelism},
+    record::{Key, Record},
+    snapshot::RestoredOperator,
+};
+
+/// Names and describes a state, before the job runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDescriptor {
+    /// Unique within the operator.
+    pub name: String,
+    /// Where keys of this subtask lie.
+    pub key_groups: KeyGroupRange,
+    /// Number of key groups of the job.
+    pub max_parallelism: MaxParallelism,
+}
+
+/// Makes tables. The operator code does not know which backend it runs on.
+pub trait StateBackend: Send + 'static {
+    /// A table with one value per key, filled with what `restored` has under the descriptor's name.
+    ///
+    /// # Errors
+    /// When the restored bytes are damaged or of another schema.
+    fn value<K: Key, V: Record>(
+        &mut self,
+        descriptor: &StateDescriptor,
+        restored: &mut RestoredOperator,
+    ) -> Result<Box<dyn ValueTable<V>>>;
+
+    /// A table with one map per key.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    fn map<K: Key, M: Record + Ord, V: Record>(
+        &mut self,
+        descriptor: &StateDescriptor,
+        restored: &mut RestoredOperator,
+    ) -> Result<Box<dyn MapTable<M, V>>>;
+
+    /// A table of timers.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    fn timers<K: Key>(
+        &mut self,
+        descriptor: &StateDescriptor,
+        restored: &mut RestoredOperator,
+    ) -> Result<Box<dyn TimerTable>>;
+
+    /// A table of window accumulators.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    fn windows<K: Key, A: Record>(
+        &mut self,
+        descriptor: &StateDescriptor,
+        restored: &mut RestoredOperator,
+    ) -> Result<Box<dyn WindowTable<K, A>>>;
+}
+
+/// Binds the declared states of one operator to tables of one backend.
+pub struct StateBinder<'a, B> {
+    /// Makes the tables.
+    pub backend: &'a mut B,
+    /// What the checkpoint has for this operator.
+    pub restored: &'a mut RestoredOperator,
+    /// The subtask's keys.
+    pub key_groups: KeyGroupRange,
+    /// Number of key groups of the job.
+    pub max_parallelism: MaxParallelism,
+}
+
+impl<B: StateBackend> StateBinder<'_, B> {
+    /// Describes a state of this operator.
+    #[must_use]
+    pub fn descriptor(&self, name: &str) -> StateDescriptor {
+        StateDescriptor {
+            name: name.into(),
+            key_groups: self.key_groups,
+            max_parallelism: self.max_parallelism,
+        }
+    }
+}
+
+/// One group's worth of bytes that cannot be decoded, as an error.
+#[must_use]
+pub fn damaged(state: &str, group: KeyGroup, error: &crate::record::DecodeError) -> crate::Error {
+    let what_to_do = match error {
+        // Every byte is under a checksum, so it is not the bytes that have changed.
+        crate::DecodeError::Foreign { .. } => {
+            "run the binary that wrote the checkpoint, make the type read what it wrote, or start from an empty \
+             checkpoint directory"
+        }
+        _ => "the snapshot is damaged",
+    };
+    crate::Error::new(
+        crate::ErrorKind::State,
+        format!("state {state:?}, key group {}: {error}; {what_to_do}", group.0),
+    )
+}
