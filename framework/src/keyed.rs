@@ -79,7 +79,7 @@ impl<T: Record, K: Key, S: Fn(&T) -> K + Clone + Send + 'static> KeyedStream<T, 
         let name = std::any::type_name::<F>().rsplit("::").next().unwrap_or_default();
         let (prototype, probe) = (Prototype::new(function.clone()), function);
         let mut spec = NodeSpec::transform(uid, name);
-        spec.states = F::declarations();
+        spec.states = F::declarations::<K>();
         spec.side_outputs = F::side_outputs().iter().map(ToString::to_string).collect();
         spec.needs_event_time = F::timers().contains(&TimerKind::EventTime);
         let operator =

@@ -85,7 +85,7 @@ fn operator() -> SmallThenLarge {
 #[test]
 fn what_is_declared_is_known_before_the_job_runs() {
     let declared: Vec<_> =
-        SmallThenLarge::declarations().into_iter().map(|state| (state.name, state.schema)).collect();
+        SmallThenLarge::declarations::<u64>().into_iter().map(|state| (state.name, state.schema)).collect();
     let of = |name: &str, schema| (String::from(name), schema);
     let map = Schema::Map(Box::new(Schema::primitive("u8")), Box::new(Schema::primitive("u64")));
     let expected = [

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::SubtaskIndex;
+use crate::{id::SubtaskIndex, record::DecodeError};
 
 /// Unit of state assignment: keys with the same group move together when a job is rescaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +100,36 @@ impl KeyGroupRange {
     #[must_use]
     pub fn as_range(self) -> Range<u32> {
         self.start..self.end
+    }
+}
+
+/// The keys of a subtask: its key groups, among all those of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpace {
+    /// The subtask's key groups.
+    pub groups: KeyGroupRange,
+    /// The number of key groups of the job.
+    pub max_parallelism: MaxParallelism,
+}
+
+impl KeySpace {
+    /// The number of the key group of a key with this hash.
+    #[must_use]
+    #[inline]
+    pub fn group(self, key_hash: u64) -> u32 {
+        u32::from(self.max_parallelism.key_group(key_hash).0)
+    }
+
+    /// Makes sure that a restored key with this hash belongs to the key group that it was found in, and to the subtask.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(self, key_hash: u64, group: KeyGroup) -> Result<(), DecodeError> {
+        if self.max_parallelism.key_group(key_hash) == group && self.groups.contains(group) {
+            Ok(())
+        } else {
+            Err(DecodeError::Invalid("a key lies in a key group that is not its own"))
+        }
     }
 }
 

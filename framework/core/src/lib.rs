@@ -19,7 +19,7 @@ pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod task;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod time;
 mod transaction_budget;

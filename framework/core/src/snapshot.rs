@@ -8,6 +8,10 @@ use crate::{
     key_group::KeyGroup,
     operator::Counters,
     record::Schema,
+    state::{
+        StateDeclaration,
+        compatibility::{self, Verdict},
+    },
 };
 
 /// Receives the encoded content of a keyed state, one key group at a time, groups ascending.
@@ -35,10 +39,8 @@ pub enum StateContent {
 
 /// The synchronous part of one state's snapshot: cheap to make, written later.
 pub struct StateSnapshot {
-    /// The state's name, unique within its operator.
-    pub name: String,
-    /// What its entries look like.
-    pub schema: Schema,
+    /// Its description, which is written beside its content.
+    pub declaration: StateDeclaration,
     /// How to get its content.
     pub content: StateContent,
 }
@@ -66,11 +68,20 @@ pub struct FrozenSnapshot {
     pub operators: Vec<(OperatorUid, OperatorSnapshot)>,
 }
 
+/// The description of a state beside its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// Its declaration.
+    Declared(StateDeclaration),
+    /// The schema of its entries, in snapshot files of format 1.
+    Entries(Schema),
+}
+
 /// One keyed state as found in a checkpoint: the key groups that this subtask owns.
 #[derive(Debug, Default)]
 pub struct RestoredKeyed {
-    /// The schema it was written with.
-    pub schema: Option<Schema>,
+    /// The description that it was written with.
+    pub written: Option<Written>,
     /// Encoded entries per key group, in any order.
     pub groups: Vec<(KeyGroup, Vec<u8>)>,
 }
@@ -83,23 +94,24 @@ pub struct RestoredOperator {
 }
 
 impl RestoredOperator {
-    /// Takes a keyed state out, after comparing its schema with today's.
+    /// Takes a keyed state out, if what was written can go on under this declaration. Without entries anything can.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] when the schema differs; says how.
-    pub fn take_keyed(&mut self, name: &str, schema: &Schema) -> Result<RestoredKeyed> {
-        let restored = self.keyed.remove(name).unwrap_or_default();
-        match &restored.schema {
-            Some(written) if written.fingerprint() != schema.fingerprint() => Err(Error::new(
-                ErrorKind::State,
-                format!(
-                    "state {name:?} was written as {written:?} but this binary declares {schema:?}; \
-                     run the binary that wrote the checkpoint, or start from an empty checkpoint directory"
-                ),
-            )),
-            _ => Ok(restored),
+    /// [`ErrorKind::State`] when it cannot; says why.
+    pub fn take_keyed(&mut self, declaration: &StateDeclaration) -> Result<RestoredKeyed> {
+        let restored = self.keyed.remove(&declaration.name).unwrap_or_default();
+        let verdict = match &restored.written {
+            Some(_) if restored.groups.is_empty() => Verdict::Same,
+            Some(Written::Declared(written)) => compatibility::verdict(written, declaration),
+            Some(Written::Entries(written)) => compatibility::verdict_of_entries(written, declaration),
+            None => Verdict::Same,
+        };
+        match verdict {
+            Verdict::Same | Verdict::Migrates(_) => Ok(restored),
+            Verdict::Refused(differences) => Err(compatibility::refusal(&declaration.name, &differences)),
         }
     }
+
     /// Makes sure that every state with entries has been taken: what nobody takes would be lost with the next checkpoint.
     ///
     /// # Errors
@@ -114,7 +126,7 @@ impl RestoredOperator {
             ErrorKind::State,
             format!(
                 "the checkpoint has entries of {}, which the operator does not declare; give the state its old name \
-                 back, or give the operator a new uid, with which it starts empty",
+                 back, or start from an empty checkpoint directory",
                 names.join(", ")
             ),
         ))
@@ -130,15 +142,39 @@ mod tests {
         let mut restored = RestoredOperator::default();
         restored.keyed.insert("empty".into(), RestoredKeyed::default());
         for name in ["count", "sum"] {
-            let state = RestoredKeyed { schema: None, groups: vec![(KeyGroup(7), vec![1])] };
+            let state = RestoredKeyed { written: None, groups: vec![(KeyGroup(7), vec![1])] };
             restored.keyed.insert(name.into(), state);
         }
         let error = restored.check_taken().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::State);
         assert!(error.to_string().contains("entries of \"count\", \"sum\", which"), "{error}");
         for name in ["count", "sum"] {
-            restored.take_keyed(name, &Schema::primitive("u8")).unwrap();
+            restored.take_keyed(&StateDeclaration::value::<u64, u8>(name)).unwrap();
         }
         restored.check_taken().unwrap();
+    }
+
+    #[test]
+    fn entries_are_taken_only_as_what_they_are() {
+        let declared = StateDeclaration::value::<u64, u8>("count");
+        let written = StateDeclaration::value::<u64, u16>("count");
+        let take = |written, groups: &[(KeyGroup, Vec<u8>)]| {
+            let mut restored = RestoredOperator::default();
+            let keyed = RestoredKeyed { written: Some(written), groups: groups.to_vec() };
+            restored.keyed.insert("count".into(), keyed);
+            restored.take_keyed(&declared).map(drop)
+        };
+        let entries = || written.entry_schema().unwrap();
+        let group = [(KeyGroup(7), vec![1])];
+        for written in [Written::Declared(written.clone()), Written::Entries(entries())] {
+            take(written.clone(), &[]).unwrap();
+            let error = take(written, &group).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::State);
+            let start = "state \"count\" cannot go on from the checkpoint: ";
+            assert!(error.to_string().starts_with(start), "{error}");
+            assert!(error.to_string().contains("value: was `u16`, is declared as `u8`; run the"), "{error}");
+        }
+        take(Written::Declared(declared.clone()), &group).unwrap();
+        take(Written::Entries(declared.entry_schema().unwrap()), &group).unwrap();
     }
 }

@@ -75,7 +75,7 @@ struct Sums {
 }
 
 impl OperatorState for Sums {
-    fn declarations() -> Vec<StateDeclaration> {
+    fn declarations<K: flott_core::Key>() -> Vec<StateDeclaration> {
         Vec::new()
     }
     fn timers() -> &'static [TimerKind] {

@@ -24,8 +24,8 @@ pub enum TimerKind {
     note = "put `#[derive(Operator)]` on the struct"
 )]
 pub trait OperatorState: Send + 'static {
-    /// Its states and timers, in field order. Known before the job runs.
-    fn declarations() -> Vec<StateDeclaration>;
+    /// Its states and timers on keys of type `K`, in field order. Known before the job runs.
+    fn declarations<K: Key>() -> Vec<StateDeclaration>;
 
     /// Its timers, in field order. A timer's position here is its number.
     fn timers() -> &'static [TimerKind];

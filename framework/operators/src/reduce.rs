@@ -6,7 +6,7 @@ use flott_core::{
     Batch, CheckpointId, Error, Key, Record, Result,
     operator::{Operator, OperatorContext, Output},
     snapshot::OperatorSnapshot,
-    state::{StateBackend, StateBinder, StateDeclaration, ValueTable},
+    state::{StateBackend, StateDeclaration, ValueTable},
 };
 
 use crate::keyed::{BatchKeys, parts, prefetch_range};
@@ -49,7 +49,7 @@ where
     /// The state it keeps.
     #[must_use]
     pub fn declarations() -> Vec<StateDeclaration> {
-        vec![StateDeclaration { name: STATE.into(), schema: T::schema() }]
+        vec![StateDeclaration::value::<K, T>(STATE)]
     }
 }
 
@@ -63,11 +63,8 @@ where
     type Out = T;
 
     fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
-        let (key_groups, max_parallelism) = (context.key_groups(), context.max_parallelism);
-        let (backend, restored) = (&mut self.backend, &mut context.restored);
-        let binder = StateBinder { backend, restored, key_groups, max_parallelism };
-        let descriptor = binder.descriptor(STATE);
-        self.values = Some(binder.backend.value::<K, T>(&descriptor, binder.restored)?);
+        let (keys, declaration) = (context.keys(), StateDeclaration::value::<K, T>(STATE));
+        self.values = Some(self.backend.value::<K, T>(&declaration, keys, &mut context.restored)?);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use flott_core::{
     operator::{Operator, Output, Readiness, TaskEvent},
     sink::{COMMITTABLES_STATE, SinkWriter},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
+    state::StateDeclaration,
 };
 
 /// A [`SinkWriter`] as an operator without output.
@@ -55,8 +56,8 @@ impl<T: Record> Operator for SinkOperator<T> {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot> {
         self.check()?;
         let content = StateContent::List(self.writer.precommit(checkpoint)?);
-        let (name, schema) = (COMMITTABLES_STATE.into(), Vec::<u8>::schema());
-        Ok(OperatorSnapshot::new(vec![StateSnapshot { name, schema, content }]))
+        let declaration = StateDeclaration::operator_list::<Vec<u8>>(COMMITTABLES_STATE);
+        Ok(OperatorSnapshot::new(vec![StateSnapshot { declaration, content }]))
     }
 
     fn is_ready(&mut self) -> bool {
@@ -149,7 +150,7 @@ mod tests {
         harness.records([(1000, 0)]).unwrap();
         let (_, mut snapshot) = snapshots.pop().unwrap();
         let state = snapshot.states.pop().unwrap();
-        assert_eq!(state.name, COMMITTABLES_STATE);
+        assert_eq!(state.declaration.name, COMMITTABLES_STATE);
         let StateContent::List(write) = state.content else { panic!("committables are a list") };
         assert_eq!(write().unwrap(), [42u64.to_le_bytes()]);
         harness.tick(5).unwrap();

@@ -100,8 +100,12 @@ impl SharedDeclaration {
 
     /// Keeps it as a mistake, once, when no checkpoint or exchange can carry records of this schema.
     pub(crate) fn check_schema(&self, operator: OperatorId, what: &str, schema: &Schema) {
+        self.check(operator, what, schema.check());
+    }
+
+    fn check(&self, operator: OperatorId, what: &str, checked: Result<(), String>) {
+        let Err(why) = checked else { return };
         let mut declaration = self.0.borrow_mut();
-        let Err(why) = schema.check() else { return };
         let uid = &declaration.graph.operator(operator).uid;
         let place = declaration.places[operator.0 as usize];
         let mistake = format!("{place}: {what} of operator {:?}: {why}", uid.as_str());
@@ -145,7 +149,7 @@ impl SharedDeclaration {
         declaration.places.push(spec.place);
         drop(declaration);
         for state in states {
-            self.check_schema(id, &format!("state {:?}", state.name), &state.schema);
+            self.check(id, &format!("state {:?}", state.name), state.check());
         }
         id
     }

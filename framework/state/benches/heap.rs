@@ -9,8 +9,9 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use flott_core::{
     KeyGroup, KeyGroupRange, MaxParallelism, Result,
     hash::{HashSeed, word},
+    key_group::KeySpace,
     snapshot::{KeyedSnapshotSink, RestoredOperator, StateContent, StateSnapshot},
-    state::{KeyBatch, SharedKeys, StateBackend, StateDescriptor, ValueTable},
+    state::{KeyBatch, SharedKeys, StateBackend, StateDeclaration, ValueTable},
     testkit::colliding_texts,
 };
 use flott_state::heap::HeapBackend;
@@ -20,9 +21,8 @@ const SEED: HashSeed = HashSeed::new(0x5EED, 0xFAC7);
 const BATCH: usize = 1024;
 const WINDOW: usize = 64;
 
-fn descriptor(name: &str) -> StateDescriptor {
-    let key_groups = KeyGroupRange { start: 0, end: 1024 };
-    StateDescriptor { name: name.into(), key_groups, max_parallelism: MaxParallelism::default() }
+fn all_keys() -> KeySpace {
+    KeySpace { groups: KeyGroupRange { start: 0, end: 1024 }, max_parallelism: MaxParallelism::default() }
 }
 
 /// What is compared; each does one round over the same keys.
@@ -36,10 +36,10 @@ struct Bench {
 
 impl Bench {
     fn new(keys: u64, records: usize) -> Self {
-        let descriptor = descriptor("sum");
+        let sum = StateDeclaration::value::<u64, u64>("sum");
         let before = resident_mb();
         let mut table = HeapBackend::new(SEED)
-            .value::<u64, u64>(&descriptor, &mut RestoredOperator::default())
+            .value::<u64, u64>(&sum, all_keys(), &mut RestoredOperator::default())
             .expect("a new table");
         let mut batch = Arc::new(KeyBatch::default());
         for key in 0..keys {
@@ -198,10 +198,11 @@ fn pause(keys: u64, rounds: usize) {
 
 /// The worst insert into one of `keys` maps of 300 entries each, without and with checkpoints that hold on to what they read.
 fn worst_insert(keys: u64) {
-    let descriptor = descriptor("maps");
+    let maps = StateDeclaration::map::<u64, u64, u64>("maps");
     let backend = &mut HeapBackend::new(SEED);
-    let mut table =
-        backend.map::<u64, u64, u64>(&descriptor, &mut RestoredOperator::default()).expect("a new table");
+    let mut table = backend
+        .map::<u64, u64, u64>(&maps, all_keys(), &mut RestoredOperator::default())
+        .expect("a new table");
     let mut batch = KeyBatch::default();
     (0..keys).for_each(|key| batch.push(key));
     table.begin_batch(Arc::new(batch) as SharedKeys);
@@ -227,8 +228,9 @@ fn worst_insert(keys: u64) {
 /// Milliseconds to count keys.
 fn count(keys: &[String]) -> f64 {
     let backend = &mut HeapBackend::new(SEED);
+    let counts = StateDeclaration::value::<String, u64>("counts");
     let mut table = backend
-        .value::<String, u64>(&descriptor("counts"), &mut RestoredOperator::default())
+        .value::<String, u64>(&counts, all_keys(), &mut RestoredOperator::default())
         .expect("a new table");
     let started = now();
     for keys in keys.chunks(BATCH) {

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use flott_core::{
-    KeyGroupRange, MaxParallelism, random,
+    KeyGroupRange, MaxParallelism,
+    key_group::KeySpace,
+    random,
     snapshot::RestoredOperator,
-    state::{KeyBatch, SharedKeys, StateBackend, StateDescriptor, ValueTable},
+    state::{KeyBatch, SharedKeys, StateBackend, StateDeclaration, ValueTable},
 };
 use flott_state::heap::HeapBackend;
 use xtask::clock::{Stopwatch, pause};
@@ -83,9 +85,10 @@ fn checkpoint_pause_ms(keys: u64) -> Result<f64> {
     let max_parallelism = MaxParallelism::default();
     let groups = u32::try_from(max_parallelism.groups()).unwrap_or(u32::MAX);
     let key_groups = KeyGroupRange { start: 0, end: groups };
-    let descriptor = StateDescriptor { name: "sum".into(), key_groups, max_parallelism };
+    let keys_of_subtask = KeySpace { groups: key_groups, max_parallelism };
+    let sum = StateDeclaration::value::<u64, u64>("sum");
     let mut table = HeapBackend::new(random::hash_seed())
-        .value::<u64, u64>(&descriptor, &mut RestoredOperator::default())
+        .value::<u64, u64>(&sum, keys_of_subtask, &mut RestoredOperator::default())
         .map_err(|error| Error::Missing(error.to_string()))?;
     let mut pause_ms = 0.0f64;
     let mut earlier = None;

@@ -51,7 +51,7 @@ fn traits(input: &DeriveInput) -> TokenStream {
         }
 
         impl #impl_generics #function::OperatorState for #ident #type_generics #where_clause {
-            fn declarations() -> ::std::vec::Vec<#core::state::StateDeclaration> {
+            fn declarations<__Key: #core::Key>() -> ::std::vec::Vec<#core::state::StateDeclaration> {
                 ::core::unreachable!()
             }
             fn timers() -> &'static [#function::TimerKind] {

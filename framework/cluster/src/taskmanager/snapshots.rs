@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flott_core::{
     AttemptId, CheckpointId, Error, KeyGroup, Result, Schema, panic,
     snapshot::{FrozenSnapshot, KeyedSnapshotSink, StateContent, WriteKeyed},
+    state::StateDeclaration,
     task::{Failure, TaskId},
 };
 use flott_state::storage::{CheckpointDirectory, KeyedFile, WrittenList, WrittenOperator, WrittenSnapshot};
@@ -193,10 +194,14 @@ fn run_lists(snapshot: FrozenSnapshot) -> Result<(WrittenSnapshot, Vec<KeyedStat
         let (mut lists, mut states) = (Vec::new(), KeyedStates::new());
         for state in snapshot.states {
             match state.content {
-                StateContent::Keyed(write) => states.push((state.name, state.schema, write)),
+                StateContent::Keyed(write) => {
+                    let StateDeclaration { name, schema, .. } = &state.declaration;
+                    let schema = state.declaration.entry_schema().unwrap_or_else(|| schema.clone());
+                    states.push((name.clone(), schema, write));
+                }
                 StateContent::List(produce) => {
                     let items = produce().map_err(|error| error.context(format!("operator {uid}")))?;
-                    lists.push(WrittenList { name: state.name, items });
+                    lists.push(WrittenList { name: state.declaration.name, items });
                 }
             }
         }

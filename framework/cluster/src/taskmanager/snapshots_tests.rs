@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use flott_core::{
-    Record, SubtaskIndex, VertexId,
+    SubtaskIndex, VertexId,
     snapshot::{OperatorSnapshot, StateSnapshot},
 };
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ impl Kit {
 
     /// Checkpoint 1 of the operator, with one state.
     fn write(&self, content: StateContent) {
-        let state = StateSnapshot { name: "total".into(), schema: u64::schema(), content };
+        let state = StateSnapshot { declaration: StateDeclaration::value::<u64, u64>("total"), content };
         let operators = vec![(uid(), OperatorSnapshot::new(vec![state]))];
         let task = TaskId::new(VertexId(0), SubtaskIndex(0));
         let (snapshot, aborted) = (FrozenSnapshot { operators }, self.aborted.subscribe());

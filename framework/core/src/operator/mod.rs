@@ -18,7 +18,7 @@ use crate::{
     element::{Barrier, Batch, Signal},
     error::{Error, Result},
     id::{AttemptId, CheckpointId, Generation, JobIdentity, OperatorUid, SubtaskIndex},
-    key_group::{KeyGroupRange, MaxParallelism},
+    key_group::{KeyGroupRange, KeySpace, MaxParallelism},
     record::Record,
     snapshot::{OperatorSnapshot, RestoredOperator},
     time::{EventTime, MonotonicTime, ProcessingTime, Watermark},
@@ -56,6 +56,12 @@ impl OperatorContext {
     #[must_use]
     pub fn key_groups(&self) -> KeyGroupRange {
         self.max_parallelism.key_groups(self.subtask, self.parallelism)
+    }
+
+    /// The keys of this subtask.
+    #[must_use]
+    pub fn keys(&self) -> KeySpace {
+        KeySpace { groups: self.key_groups(), max_parallelism: self.max_parallelism }
     }
 }
 

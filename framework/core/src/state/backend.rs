@@ -1,61 +1,55 @@
-use super::{MapTable, TimerTable, ValueTable, WindowTable};
+use super::{MapTable, StateDeclaration, TimerTable, ValueTable, WindowTable};
 use crate::{
     error::Result,
-    key_group::{KeyGroup, KeyGroupRange, MaxParallelism},
+    key_group::{KeyGroup, KeySpace},
     record::{Key, Record},
     snapshot::RestoredOperator,
 };
 
-/// Names and describes a state, before the job runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateDescriptor {
-    /// Unique within the operator.
-    pub name: String,
-    /// Where keys of this subtask lie.
-    pub key_groups: KeyGroupRange,
-    /// Number of key groups of the job.
-    pub max_parallelism: MaxParallelism,
-}
-
 /// Makes tables. The operator code does not know which backend it runs on.
 pub trait StateBackend: Send + 'static {
-    /// A table with one value per key, filled with what `restored` has under the descriptor's name.
+    /// A table with one value per key, filled with what `restored` has under the declared name. The
+    /// declaration is one of a value of these types.
     ///
     /// # Errors
     /// When the restored bytes are damaged or of another schema.
     fn value<K: Key, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn ValueTable<V>>>;
 
-    /// A table with one map per key.
+    /// A table with one map per key. The declaration is one of a map of these types.
     ///
     /// # Errors
     /// As [`Self::value`].
     fn map<K: Key, M: Record + Ord, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn MapTable<M, V>>>;
 
-    /// A table of timers.
+    /// A table of timers. The declaration is one of timers of this type of key.
     ///
     /// # Errors
     /// As [`Self::value`].
     fn timers<K: Key>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn TimerTable>>;
 
-    /// A table of window accumulators.
+    /// A table of window accumulators. The declaration is one of windows of these types.
     ///
     /// # Errors
     /// As [`Self::value`].
     fn windows<K: Key, A: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn WindowTable<K, A>>>;
 }
@@ -67,21 +61,7 @@ pub struct StateBinder<'a, B> {
     /// What the checkpoint has for this operator.
     pub restored: &'a mut RestoredOperator,
     /// The subtask's keys.
-    pub key_groups: KeyGroupRange,
-    /// Number of key groups of the job.
-    pub max_parallelism: MaxParallelism,
-}
-
-impl<B: StateBackend> StateBinder<'_, B> {
-    /// Describes a state of this operator.
-    #[must_use]
-    pub fn descriptor(&self, name: &str) -> StateDescriptor {
-        StateDescriptor {
-            name: name.into(),
-            key_groups: self.key_groups,
-            max_parallelism: self.max_parallelism,
-        }
-    }
+    pub keys: KeySpace,
 }
 
 /// One group's worth of bytes that cannot be decoded, as an error.

@@ -1,15 +1,17 @@
-use super::{KeyedState, MapTable, StateBackend, StateBinder, TimerTable, ValueTable};
+use super::{
+    KeyedState, MapTable, StateBackend, StateBinder, StateDeclaration, TimeDomain, TimerTable, ValueTable,
+};
 use crate::{
     error::Result,
-    record::{Key, Record, Schema},
+    record::{Key, Record},
     time::{EventTime, ProcessingTime},
 };
 
 /// A handle in an operator struct (`ValueState`, `MapState`, a timer): declared by type, bound when the operator
 /// opens.
 pub trait StateHandle {
-    /// Schema of the values it holds.
-    fn schema() -> Schema;
+    /// The state of this name, for keys of type `K`.
+    fn declaration<K: Key>(name: &str) -> StateDeclaration;
 
     /// Makes its table for keys of type `K`.
     ///
@@ -30,7 +32,7 @@ pub trait StateHandle {
 const UNBOUND: &str = "state is bound when the operator opens, before it sees a record";
 
 macro_rules! handle {
-    ($name:ident<$($param:ident),*>[$($bounds:tt)*], $table:ty, $make:ident::<$($extra:ident),*>, $schema:expr) => {
+    ($name:ident<$($param:ident),*>[$($bounds:tt)*], $table:ty, $make:ident::<$($extra:ident),*>) => {
         impl<$($bounds)*> Default for $name<$($param),*> {
             fn default() -> Self {
                 Self { table: None, at: 0 }
@@ -44,8 +46,8 @@ macro_rules! handle {
         }
 
         impl<$($bounds)*> StateHandle for $name<$($param),*> {
-            fn schema() -> Schema {
-                $schema
+            fn declaration<K: Key>(name: &str) -> StateDeclaration {
+                StateDeclaration::$make::<K $(, $extra)*>(name)
             }
 
             fn bind<K: Key, B: StateBackend>(
@@ -53,8 +55,9 @@ macro_rules! handle {
                 name: &str,
                 binder: &mut StateBinder<'_, B>,
             ) -> Result<()> {
-                let descriptor = binder.descriptor(name);
-                self.table = Some(binder.backend.$make::<K $(, $extra)*>(&descriptor, binder.restored)?);
+                let declaration = Self::declaration::<K>(name);
+                let table = binder.backend.$make::<K $(, $extra)*>(&declaration, binder.keys, binder.restored);
+                self.table = Some(table?);
                 Ok(())
             }
 
@@ -88,7 +91,7 @@ pub struct ValueState<V> {
     at: usize,
 }
 
-handle!(ValueState<V>[V: Record], dyn ValueTable<V>, value::<V>, V::schema());
+handle!(ValueState<V>[V: Record], dyn ValueTable<V>, value::<V>);
 
 impl<V: Record> ValueState<V> {
     /// The value, if one is set.
@@ -138,8 +141,7 @@ pub struct MapState<M, V> {
 handle!(
     MapState<M, V>[M: Record + Ord, V: Record],
     dyn MapTable<M, V>,
-    map::<M, V>,
-    Schema::Map(Box::new(M::schema()), Box::new(V::schema()))
+    map::<M, V>
 );
 
 impl<M: Record + Ord, V: Record> MapState<M, V> {
@@ -197,7 +199,7 @@ impl<M: Record + Ord, V: Record> MapState<M, V> {
 }
 
 macro_rules! timer {
-    ($(#[$doc:meta])* $name:ident($time:ty)) => {
+    ($(#[$doc:meta])* $name:ident($time:ident)) => {
         $(#[$doc])*
         #[derive(Default)]
         pub struct $name {
@@ -233,8 +235,8 @@ macro_rules! timer {
         }
 
         impl StateHandle for $name {
-            fn schema() -> Schema {
-                Schema::primitive(stringify!($name))
+            fn declaration<K: Key>(name: &str) -> StateDeclaration {
+                StateDeclaration::timer::<K>(name, TimeDomain::$time)
             }
 
             fn bind<K: Key, B: StateBackend>(
@@ -242,8 +244,8 @@ macro_rules! timer {
                 name: &str,
                 binder: &mut StateBinder<'_, B>,
             ) -> Result<()> {
-                let descriptor = binder.descriptor(name);
-                self.table = Some(binder.backend.timers::<K>(&descriptor, binder.restored)?);
+                let declaration = Self::declaration::<K>(name);
+                self.table = Some(binder.backend.timers::<K>(&declaration, binder.keys, binder.restored)?);
                 Ok(())
             }
 

@@ -5,13 +5,14 @@
 //! [`ValueState`] need not know the type of the key, and memory latency is paid once per batch.
 
 mod backend;
+pub mod compatibility;
 mod declaration;
 mod handles;
 mod keys;
 mod tables;
 
-pub use backend::{StateBackend, StateBinder, StateDescriptor, damaged};
-pub use declaration::StateDeclaration;
+pub use backend::{StateBackend, StateBinder, damaged};
+pub use declaration::{StateDeclaration, StateKind, StateOptions, TimeDomain, Ttl};
 pub use handles::{EventTimer, MapState, ProcessingTimer, StateHandle, ValueState};
 pub use keys::{KeyBatch, SharedKeys};
 pub use tables::{KeyedState, MapTable, TimerTable, ValueTable, WindowTable};

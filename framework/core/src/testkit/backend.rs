@@ -3,9 +3,10 @@
 use super::tables::{Maps, Timers, Values, Windows};
 use crate::{
     error::Result,
+    key_group::KeySpace,
     record::{Key, Record},
     snapshot::RestoredOperator,
-    state::{MapTable, StateBackend, StateDescriptor, TimerTable, ValueTable, WindowTable},
+    state::{MapTable, StateBackend, StateDeclaration, TimerTable, ValueTable, WindowTable},
 };
 
 /// Keeps every state in one `BTreeMap`.
@@ -15,33 +16,37 @@ pub struct MapBackend;
 impl StateBackend for MapBackend {
     fn value<K: Key, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn ValueTable<V>>> {
-        Ok(Box::new(Values::<K, V>::restore(descriptor, restored)?))
+        Ok(Box::new(Values::<K, V>::restore(declaration, keys, restored)?))
     }
 
     fn map<K: Key, M: Record + Ord, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn MapTable<M, V>>> {
-        Ok(Box::new(Maps::<K, M, V>::restore(descriptor, restored)?))
+        Ok(Box::new(Maps::<K, M, V>::restore(declaration, keys, restored)?))
     }
 
     fn timers<K: Key>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn TimerTable>> {
-        Ok(Box::new(Timers::<K>::restore(descriptor, restored)?))
+        Ok(Box::new(Timers::<K>::restore(declaration, keys, restored)?))
     }
 
     fn windows<K: Key, A: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn WindowTable<K, A>>> {
-        Ok(Box::new(Windows::<K, A>::restore(descriptor, restored)?))
+        Ok(Box::new(Windows::<K, A>::restore(declaration, keys, restored)?))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     key_group::{KeyGroup, MaxParallelism},
     operator::{ChainLink, Downstream, Operator, OperatorContext, OperatorMetrics, StepTime, TaskEvent},
     record::Record,
-    snapshot::{KeyedSnapshotSink, OperatorSnapshot, RestoredKeyed, RestoredOperator, StateContent},
+    snapshot::{KeyedSnapshotSink, OperatorSnapshot, RestoredKeyed, RestoredOperator, StateContent, Written},
     time::{EventTime, MonotonicTime, ProcessingTime, Watermark},
 };
 
@@ -203,8 +203,9 @@ pub fn restored(snapshot: OperatorSnapshot) -> Result<RestoredOperator> {
         if let StateContent::Keyed(write) = state.content {
             let mut groups = Groups(Vec::new());
             write(&mut groups)?;
-            let keyed = RestoredKeyed { schema: Some(state.schema), groups: groups.0 };
-            restored.keyed.insert(state.name, keyed);
+            let name = state.declaration.name.clone();
+            let written = Some(Written::Declared(state.declaration));
+            restored.keyed.insert(name, RestoredKeyed { written, groups: groups.0 });
         }
     }
     Ok(restored)

@@ -9,11 +9,11 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    key_group::{KeyGroup, MaxParallelism},
+    key_group::{KeyGroup, KeySpace},
     record::{ForeignCheck, Key, Record},
     snapshot::{RestoredOperator, StateContent, StateSnapshot},
     state::{
-        KeyBatch, KeyedState, MapTable, SharedKeys, StateDescriptor, TimerTable, ValueTable, WindowTable,
+        KeyBatch, KeyedState, MapTable, SharedKeys, StateDeclaration, TimerTable, ValueTable, WindowTable,
         damaged,
     },
     time::EventTime,
@@ -68,8 +68,8 @@ entry_key!(Keyed<K, M: Ord>, 0, 0, 1);
 entry_key!(Timed<K>, 1, 0, 1);
 
 pub(super) struct Table<E: EntryKey, V> {
-    name: String,
-    max_parallelism: MaxParallelism,
+    declaration: StateDeclaration,
+    space: KeySpace,
     entries: BTreeMap<E, V>,
     keys: Option<Arc<KeyBatch<E::Key>>>,
 }
@@ -80,18 +80,21 @@ pub(super) type Timers<K> = Table<Timed<K>, ()>;
 pub(super) type Windows<K, A> = Table<Timed<K>, A>;
 
 impl<E: EntryKey, V: Record> Table<E, V> {
-    pub(super) fn restore(descriptor: &StateDescriptor, restored: &mut RestoredOperator) -> Result<Self> {
+    pub(super) fn restore(
+        declaration: &StateDeclaration,
+        space: KeySpace,
+        restored: &mut RestoredOperator,
+    ) -> Result<Self> {
         let mut entries = BTreeMap::new();
-        for (group, bytes) in restored.take_keyed(&descriptor.name, &V::schema())?.groups {
+        for (group, bytes) in restored.take_keyed(declaration)?.groups {
             let mut input = &bytes[..];
             while !input.is_empty() {
                 let decoded = E::decode(&mut input).and_then(|key| Ok((key, V::decode(&mut input)?)));
-                let (key, value) = decoded.map_err(|error| damaged(&descriptor.name, group, &error))?;
+                let (key, value) = decoded.map_err(|error| damaged(&declaration.name, group, &error))?;
                 entries.insert(key, value);
             }
         }
-        let (name, max_parallelism) = (descriptor.name.clone(), descriptor.max_parallelism);
-        Ok(Self { name, max_parallelism, entries, keys: None })
+        Ok(Self { declaration: declaration.clone(), space, entries, keys: None })
     }
 
     fn key(&self, at: usize) -> E::Key {
@@ -122,7 +125,7 @@ impl<E: EntryKey, V: Record> KeyedState for Table<E, V> {
             if checked.is_ok() {
                 checked = check.record(value);
             }
-            let group = self.max_parallelism.key_group(key.key().key_hash());
+            let group = self.space.max_parallelism.key_group(key.key().key_hash());
             let (count, bytes) = groups.entry(group).or_default();
             *count += 1;
             if checked.is_ok() {
@@ -134,11 +137,8 @@ impl<E: EntryKey, V: Record> KeyedState for Table<E, V> {
             checked.map_err(|error| Error::from(error).with_kind(ErrorKind::State))?;
             groups.iter().try_for_each(|(group, (count, bytes))| sink.key_group(*group, *count, bytes))
         };
-        StateSnapshot {
-            name: self.name.clone(),
-            schema: V::schema(),
-            content: StateContent::Keyed(Box::new(write)),
-        }
+        let content = StateContent::Keyed(Box::new(write));
+        StateSnapshot { declaration: self.declaration.clone(), content }
     }
 }
 

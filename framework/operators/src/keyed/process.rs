@@ -96,9 +96,9 @@ where
     type Out = F::Out;
 
     fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
-        let (key_groups, max_parallelism) = (context.key_groups(), context.max_parallelism);
+        let keys = context.keys();
         let (backend, restored) = (&mut self.backend, &mut context.restored);
-        self.function.bind::<K, B>(&mut StateBinder { backend, restored, key_groups, max_parallelism })?;
+        self.function.bind::<K, B>(&mut StateBinder { backend, restored, keys })?;
         self.look_up_next_tick();
         Ok(())
     }

@@ -67,10 +67,9 @@ impl Scripted {
 }
 
 impl OperatorState for Scripted {
-    fn declarations() -> Vec<StateDeclaration> {
-        let of = |name: &str, schema| StateDeclaration { name: name.into(), schema };
-        let timer = EventTimer::schema;
-        vec![of("sum", ValueState::<u64>::schema()), of("first", timer()), of("second", timer())]
+    fn declarations<K: flott_core::Key>() -> Vec<StateDeclaration> {
+        let timer = EventTimer::declaration::<K>;
+        vec![ValueState::<u64>::declaration::<K>("sum"), timer("first"), timer("second")]
     }
     fn timers() -> &'static [TimerKind] {
         &[TimerKind::EventTime, TimerKind::EventTime, TimerKind::ProcessingTime]

@@ -11,6 +11,7 @@ use flott_core::{
     operator::{Downstream, OperatorMetrics, StepTime, TaskEvent},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
     source::{SPLITS_STATE, SourceOutput, SourceReader, SourceStatus, Split},
+    state::StateDeclaration,
 };
 
 use crate::watermark::{SplitWatermarks, Watermarks};
@@ -135,8 +136,7 @@ impl<T: Record> SourceOperator<T> {
         let splits = self.reader.snapshot(barrier.checkpoint)?;
         let items = splits.iter().map(Split::encode).collect();
         let state = StateSnapshot {
-            name: SPLITS_STATE.into(),
-            schema: Vec::<u8>::schema(),
+            declaration: StateDeclaration::operator_list::<Vec<u8>>(SPLITS_STATE),
             content: StateContent::List(Box::new(|| Ok(items))),
         };
         let counters = self.emitter.metrics.counters();

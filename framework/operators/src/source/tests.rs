@@ -240,7 +240,7 @@ fn barriers_snapshot_the_splits_also_after_the_end() {
         assert_eq!(test.output.take(), [Seen::Barrier(checkpoint)]);
         let (uid, mut snapshot) = snapshots.pop().unwrap();
         let state = snapshot.states.pop().unwrap();
-        assert_eq!((uid.as_str(), &*state.name), ("numbers", SPLITS_STATE));
+        assert_eq!((uid.as_str(), &*state.declaration.name), ("numbers", SPLITS_STATE));
         let StateContent::List(write) = state.content else { panic!("splits are a list") };
         let ids = write().unwrap().into_iter().map(|bytes| Split::decode(&bytes).unwrap().id);
         assert!(ids.eq(["s0", "s1"]));

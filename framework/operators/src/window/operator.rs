@@ -62,7 +62,8 @@ where
         Self { aggregate, key, backend, progress, tables: None, keys: BatchKeys::default(), late }
     }
 
-    /// The state that it keeps with these windows.
+    /// The state that it takes with these windows: also that of fired windows, which it may find where lateness was
+    /// allowed before.
     #[must_use]
     pub fn declarations(windows: &TumblingWindows) -> Vec<StateDeclaration> {
         Tables::<K, A::Accumulator>::declarations(windows)
@@ -174,9 +175,9 @@ where
     fn open(&mut self, context: &mut OperatorContext) -> Result<()> {
         self.progress.windows.check()?;
         self.late.metrics = Arc::clone(&context.metrics);
-        let (key_groups, max_parallelism) = (context.key_groups(), context.max_parallelism);
+        let keys = context.keys();
         let (backend, restored) = (&mut self.backend, &mut context.restored);
-        let mut binder = StateBinder { backend, restored, key_groups, max_parallelism };
+        let mut binder = StateBinder { backend, restored, keys };
         self.tables = Some(Tables::bind(&self.progress.windows, &mut binder)?);
         Ok(())
     }

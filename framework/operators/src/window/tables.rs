@@ -28,8 +28,7 @@ pub(super) struct Tables<K, A> {
 
 impl<K: Key, A: Record> Tables<K, A> {
     pub(super) fn declarations(windows: &TumblingWindows) -> Vec<StateDeclaration> {
-        let names = if windows.lateness_ms() > 0 { &[OPEN, FIRED][..] } else { &[OPEN] };
-        names.iter().map(|what| StateDeclaration { name: name(what, windows), schema: A::schema() }).collect()
+        [OPEN, FIRED].map(|what| StateDeclaration::window::<K, A>(&name(what, windows))).into()
     }
 
     pub(super) fn bind<B: StateBackend>(
@@ -39,8 +38,8 @@ impl<K: Key, A: Record> Tables<K, A> {
         // Also what was kept when lateness was still allowed: it goes when the watermark comes.
         let is_kept = windows.lateness_ms() > 0 || binder.restored.keyed.contains_key(&name(FIRED, windows));
         let mut table = |what| {
-            let descriptor = binder.descriptor(&name(what, windows));
-            binder.backend.windows::<K, A>(&descriptor, binder.restored)
+            let declaration = StateDeclaration::window::<K, A>(&name(what, windows));
+            binder.backend.windows::<K, A>(&declaration, binder.keys, binder.restored)
         };
         let open = table(OPEN)?;
         let fired = if is_kept { Some(table(FIRED)?) } else { None };

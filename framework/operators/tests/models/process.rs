@@ -146,7 +146,7 @@ fn line(what: &str, sum: Option<i64>, map: &[(u8, i64)], context: &Context) -> S
 }
 
 impl OperatorState for Following {
-    fn declarations() -> Vec<StateDeclaration> {
+    fn declarations<K: Key>() -> Vec<StateDeclaration> {
         Vec::new()
     }
     fn timers() -> &'static [TimerKind] {

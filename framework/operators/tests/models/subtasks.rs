@@ -3,9 +3,9 @@
 use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::atomic::Ordering};
 
 use flott_core::{
-    KeyGroup, MaxParallelism, Record, Schema, SubtaskIndex,
+    KeyGroup, MaxParallelism, Record, SubtaskIndex,
     operator::{Operator, OperatorContext},
-    snapshot::{RestoredKeyed, RestoredOperator},
+    snapshot::{RestoredKeyed, RestoredOperator, Written},
     testkit::{Collector, OperatorHarness, Seen, context, side_target},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Emitted {
 
 /// Keyed state by name: its schema and its key groups.
 #[derive(Default)]
-pub(crate) struct Snapshot(BTreeMap<String, (Option<Schema>, BTreeMap<KeyGroup, Vec<u8>>)>);
+pub(crate) struct Snapshot(BTreeMap<String, (Option<Written>, BTreeMap<KeyGroup, Vec<u8>>)>);
 
 pub(crate) trait Subtasks {
     type In: Clone;
@@ -93,10 +93,13 @@ where
             (context.subtask, context.parallelism, context.max_parallelism) =
                 (subtask, parallelism, max_parallelism);
             let own = context.key_groups();
-            for (name, (schema, groups)) in &snapshot.0 {
+            for (name, (written, groups)) in &snapshot.0 {
                 let groups = groups.iter().filter(|(group, _)| own.contains(**group));
                 let groups = groups.map(|(group, bytes)| (*group, bytes.clone())).collect();
-                context.restored.keyed.insert(name.clone(), RestoredKeyed { schema: schema.clone(), groups });
+                context
+                    .restored
+                    .keyed
+                    .insert(name.clone(), RestoredKeyed { written: written.clone(), groups });
             }
             let subtask = self.start(context);
             self.subtasks.push(subtask);
@@ -128,8 +131,8 @@ where
         let mut whole = Snapshot::default();
         for (harness, _) in &mut self.subtasks {
             for (name, state) in harness.snapshot().unwrap().keyed {
-                let (schema, groups) = whole.0.entry(name).or_default();
-                *schema = state.schema;
+                let (written, groups) = whole.0.entry(name).or_default();
+                *written = state.written;
                 for (group, bytes) in state.groups {
                     assert!(groups.insert(group, bytes).is_none(), "two subtasks have {group:?}");
                 }

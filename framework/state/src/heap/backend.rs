@@ -1,9 +1,10 @@
 use flott_core::{
     Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{Key, Record},
     snapshot::RestoredOperator,
-    state::{MapTable, StateBackend, StateDescriptor, TimerTable, ValueTable, WindowTable},
+    state::{MapTable, StateBackend, StateDeclaration, TimerTable, ValueTable, WindowTable},
 };
 
 use super::{map::HeapMapTable, timer::HeapTimerTable, value::HeapValueTable, window::HeapWindowTable};
@@ -25,33 +26,37 @@ impl HeapBackend {
 impl StateBackend for HeapBackend {
     fn value<K: Key, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn ValueTable<V>>> {
-        Ok(Box::new(HeapValueTable::<K, V>::restore(descriptor, self.seed, restored)?))
+        Ok(Box::new(HeapValueTable::<K, V>::restore(declaration, keys, self.seed, restored)?))
     }
 
     fn map<K: Key, M: Record + Ord, V: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn MapTable<M, V>>> {
-        Ok(Box::new(HeapMapTable::<K, M, V>::restore(descriptor, self.seed, restored)?))
+        Ok(Box::new(HeapMapTable::<K, M, V>::restore(declaration, keys, self.seed, restored)?))
     }
 
     fn timers<K: Key>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn TimerTable>> {
-        Ok(Box::new(HeapTimerTable::<K>::restore(descriptor, self.seed, restored)?))
+        Ok(Box::new(HeapTimerTable::<K>::restore(declaration, keys, self.seed, restored)?))
     }
 
     fn windows<K: Key, A: Record>(
         &mut self,
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        keys: KeySpace,
         restored: &mut RestoredOperator,
     ) -> Result<Box<dyn WindowTable<K, A>>> {
-        Ok(Box::new(HeapWindowTable::<K, A>::restore(descriptor, self.seed, restored)?))
+        Ok(Box::new(HeapWindowTable::<K, A>::restore(declaration, keys, self.seed, restored)?))
     }
 }

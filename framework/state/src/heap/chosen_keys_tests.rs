@@ -5,9 +5,10 @@ use std::{cell::Cell, cmp::Ordering, sync::Arc};
 use flott_core::{
     KeyGroupRange, MaxParallelism, Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{DecodeError, Record, Schema},
     snapshot::RestoredOperator,
-    state::{KeyBatch, SharedKeys, StateBackend, StateDescriptor},
+    state::{KeyBatch, SharedKeys, StateBackend, StateDeclaration},
     testkit::colliding_texts,
 };
 
@@ -52,13 +53,11 @@ impl Record for Counted {
 
 /// Comparisons that it takes to set and get the values of these keys.
 fn comparisons(keys: &[String]) -> u64 {
-    let descriptor = StateDescriptor {
-        name: "sums".into(),
-        key_groups: KeyGroupRange { start: 0, end: 1024 },
-        max_parallelism: MaxParallelism::default(),
-    };
+    let groups = KeyGroupRange { start: 0, end: 1024 };
+    let space = KeySpace { groups, max_parallelism: MaxParallelism::default() };
+    let sums = StateDeclaration::value::<Counted, u64>("sums");
     let backend = &mut HeapBackend::new(HashSeed::new(0x5EED, 0xFAC7));
-    let mut table = backend.value::<Counted, u64>(&descriptor, &mut RestoredOperator::default()).unwrap();
+    let mut table = backend.value::<Counted, u64>(&sums, space, &mut RestoredOperator::default()).unwrap();
     COMPARISONS.set(0);
     for part in keys.chunks(1000) {
         let mut batch = KeyBatch::default();

@@ -4,20 +4,12 @@ use flott_core::{
     Error, ErrorKind, KeyGroup, KeyGroupRange, Result,
     record::{DecodeError, ForeignCheck, Record},
     snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot, WriteKeyed},
-    state::{StateDescriptor, damaged},
+    state::{StateDeclaration, damaged},
 };
 
-use flott_core::Schema;
-
-/// Fields of a keyed state's entries, as a schema.
-pub(super) fn entry_schema(fields: &[(&str, Schema)]) -> Schema {
-    let fields = fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone()));
-    Schema::Struct(String::new(), fields.collect())
-}
-
 /// A keyed state's snapshot, to be written by `write`.
-pub(super) fn keyed_snapshot(name: &str, schema: Schema, write: WriteKeyed) -> StateSnapshot {
-    StateSnapshot { name: name.to_owned(), schema, content: StateContent::Keyed(write) }
+pub(super) fn keyed_snapshot(declaration: &StateDeclaration, write: WriteKeyed) -> StateSnapshot {
+    StateSnapshot { declaration: declaration.clone(), content: StateContent::Keyed(write) }
 }
 
 /// Collects the encodings of one group's entries. The first value of each foreign type in a group is read back, so that
@@ -29,8 +21,10 @@ pub(super) struct GroupEncoder {
 }
 
 impl GroupEncoder {
-    fn new(schema: &Schema) -> Self {
-        Self { entries: 0, bytes: Vec::new(), check: ForeignCheck::new(schema) }
+    fn new(declaration: &StateDeclaration) -> Self {
+        let entry = declaration.entry_schema();
+        let check = ForeignCheck::new(entry.as_ref().unwrap_or(&declaration.schema));
+        Self { entries: 0, bytes: Vec::new(), check }
     }
 
     /// Adds an entry, which comes in parts.
@@ -104,12 +98,12 @@ fn group_number(group: u32) -> u16 {
 
 /// Writes all groups of a range; `encode` adds the entries of one.
 pub(super) fn write_groups(
-    schema: &Schema,
+    declaration: &StateDeclaration,
     groups: KeyGroupRange,
     sink: &mut dyn KeyedSnapshotSink,
     mut encode: impl FnMut(u32, &mut GroupEncoder) -> Result<()>,
 ) -> Result<()> {
-    let mut encoder = GroupEncoder::new(schema);
+    let mut encoder = GroupEncoder::new(declaration);
     for group in groups.as_range() {
         encode(group, &mut encoder)?;
         encoder.finish(group, sink)?;
@@ -119,15 +113,14 @@ pub(super) fn write_groups(
 
 /// Takes a state's entries out of what was restored and gives each, with its group, to `add`.
 pub(super) fn restore_entries<E: Record>(
-    descriptor: &StateDescriptor,
-    schema: &Schema,
+    declaration: &StateDeclaration,
     restored: &mut RestoredOperator,
     mut add: impl FnMut(KeyGroup, E) -> Result<(), DecodeError>,
 ) -> Result<()> {
-    let RestoredKeyed { groups, .. } = restored.take_keyed(&descriptor.name, schema)?;
+    let RestoredKeyed { groups, .. } = restored.take_keyed(declaration)?;
     for (group, bytes) in groups {
         decode_group(&bytes, |entry| add(group, entry))
-            .map_err(|error| damaged(&descriptor.name, group, &error))?;
+            .map_err(|error| damaged(&declaration.name, group, &error))?;
     }
     Ok(())
 }
@@ -144,7 +137,10 @@ fn decode_group<E: Record>(
 
 #[cfg(test)]
 mod tests {
-    use flott_core::record::{Unreadable, decode_foreign, encode_foreign};
+    use flott_core::{
+        Schema,
+        record::{Unreadable, decode_foreign, encode_foreign},
+    };
     use serde::{Deserialize, Deserializer, Serialize};
 
     use super::*;
@@ -163,7 +159,7 @@ mod tests {
     fn empty_groups_are_left_out_and_others_begin_with_their_count() {
         let mut groups = Groups::default();
         let range = KeyGroupRange { start: 4, end: 7 };
-        write_groups(&u8::schema(), range, &mut groups, |group, encoder| {
+        write_groups(&StateDeclaration::value::<(), u8>("state"), range, &mut groups, |group, encoder| {
             if group != 5 {
                 encoder.entry((&(), &1u8, &()))?;
                 encoder.pairs(&[(&2u8, &3u8)])?;
@@ -216,9 +212,9 @@ mod tests {
 
     /// Writes three key groups, of one entry each.
     fn write(values: [u64; 3], encode: fn(&mut GroupEncoder, &Tens) -> Result<()>) -> Result<()> {
-        let schema = entry_schema(&[("key", u64::schema()), ("value", Tens::schema())]);
+        let declaration = StateDeclaration::value::<u64, Tens>("tens");
         let groups = KeyGroupRange { start: 0, end: 3 };
-        write_groups(&schema, groups, &mut Groups::default(), |group, encoder| {
+        write_groups(&declaration, groups, &mut Groups::default(), |group, encoder| {
             encode(encoder, &Tens(values[group as usize]))
         })
     }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use flott_core::{
     EventTime, KeyGroupRange, MaxParallelism, OperatorUid, SubtaskIndex,
     hash::HashSeed,
+    key_group::KeySpace,
     record::Key,
     snapshot::{RestoredOperator, StateContent},
     state::{
-        KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDescriptor, TimerTable, ValueTable,
-        WindowTable,
+        KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDeclaration, TimeDomain, TimerTable,
+        ValueTable, WindowTable,
     },
 };
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
@@ -34,16 +35,17 @@ struct Tables {
 
 impl Tables {
     fn restore(groups: KeyGroupRange, restored: &mut RestoredOperator) -> Self {
-        let of = |name: &str| {
-            let max_parallelism = MaxParallelism::default();
-            StateDescriptor { name: name.into(), key_groups: groups, max_parallelism }
-        };
+        let keys = KeySpace { groups, max_parallelism: MaxParallelism::default() };
+        let values = StateDeclaration::value::<String, u64>("values");
+        let maps = StateDeclaration::map::<MapKey, i8, String>("maps");
+        let timers = StateDeclaration::timer::<i64>("timers", TimeDomain::EventTime);
+        let windows = StateDeclaration::window::<String, (u64, bool)>("windows");
         let backend = &mut HeapBackend::new(HashSeed::new(0x5EED, 0xFAC7));
         Self {
-            values: backend.value::<String, _>(&of("values"), restored).unwrap(),
-            maps: backend.map::<MapKey, _, _>(&of("maps"), restored).unwrap(),
-            timers: backend.timers::<i64>(&of("timers"), restored).unwrap(),
-            windows: backend.windows(&of("windows"), restored).unwrap(),
+            values: backend.value::<String, _>(&values, keys, restored).unwrap(),
+            maps: backend.map::<MapKey, _, _>(&maps, keys, restored).unwrap(),
+            timers: backend.timers::<i64>(&timers, keys, restored).unwrap(),
+            windows: backend.windows(&windows, keys, restored).unwrap(),
         }
     }
 
@@ -105,7 +107,14 @@ fn write(runtime: &Runtime) -> Vec<u8> {
     for table in filled().all() {
         let state = table.snapshot();
         let StateContent::Keyed(write) = state.content else { panic!("keyed state writes keyed content") };
-        writer.keyed(&OperatorUid::new("heap").unwrap(), &state.name, state.schema, write).unwrap();
+        writer
+            .keyed(
+                &OperatorUid::new("heap").unwrap(),
+                &state.declaration.name,
+                state.declaration.entry_schema().unwrap(),
+                write,
+            )
+            .unwrap();
     }
     writer.finish().unwrap();
     runtime.block_on(async { store.get(&Path::from(PATH)).await.unwrap().bytes().await }).unwrap().to_vec()

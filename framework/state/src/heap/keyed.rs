@@ -1,10 +1,10 @@
 use std::ops::Range;
 
 use flott_core::{
-    KeyGroup, KeyGroupRange, MaxParallelism,
+    KeyGroup,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{DecodeError, Key, Record},
-    state::StateDescriptor,
 };
 
 use super::{freezable::Freezable, frozen::Frozen, hash::KeyHash, table::Table};
@@ -15,34 +15,6 @@ const SEGMENT_ENTRIES_MAX: usize = 3584;
 
 /// What takes no more memory than this is in the processor's caches anyway: looking ahead in it costs more than it saves.
 const NEAR_BYTES_MAX: usize = 2 << 20;
-
-/// Where keys of a subtask lie.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeySpace {
-    pub(super) groups: KeyGroupRange,
-    pub(super) max_parallelism: MaxParallelism,
-}
-
-impl KeySpace {
-    pub(super) fn of(descriptor: &StateDescriptor) -> Self {
-        Self { groups: descriptor.key_groups, max_parallelism: descriptor.max_parallelism }
-    }
-
-    #[inline]
-    pub(super) fn group(&self, hash: u64) -> u32 {
-        u32::from(self.max_parallelism.key_group(hash).0)
-    }
-
-    /// Refuses a restored key that is not where it should be.
-    pub(super) fn check(&self, hash: u64, group: KeyGroup) -> Result<(), DecodeError> {
-        let is_at_home = self.max_parallelism.key_group(hash) == group && self.groups.contains(group);
-        if is_at_home {
-            Ok(())
-        } else {
-            Err(DecodeError::Invalid("a key lies in a key group that is not its own"))
-        }
-    }
-}
 
 /// The entries of consecutive key groups: the unit of copy-on-write.
 struct Segment<K, V> {

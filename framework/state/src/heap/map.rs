@@ -1,42 +1,39 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use flott_core::{
-    Result, Schema,
+    Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
-    state::{KeyedState, MapTable, SharedKeys, StateDescriptor},
+    state::{KeyedState, MapTable, SharedKeys, StateDeclaration},
 };
 
 use super::{
     batch::BatchKeys,
-    encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
-    keyed::{KeySpace, KeyedTable},
+    encoding::{keyed_snapshot, restore_entries, write_groups},
+    keyed::KeyedTable,
     shared_map::SharedMap,
 };
 
 /// One ordered map per key. A key without entries has no map.
 pub(super) struct HeapMapTable<K, M, V> {
-    descriptor: StateDescriptor,
+    declaration: StateDeclaration,
+    space: KeySpace,
     batch: BatchKeys<K>,
     table: KeyedTable<K, SharedMap<M, V>>,
 }
 
 impl<K: Key, M: Record + Ord, V: Record> HeapMapTable<K, M, V> {
     pub(super) fn restore(
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        space: KeySpace,
         seed: HashSeed,
         restored: &mut RestoredOperator,
     ) -> Result<Self> {
-        let mut table = KeyedTable::new(KeySpace::of(descriptor), seed);
-        restore_entries(descriptor, &Self::schema(), restored, |group, (key, map)| {
-            table.restore(group, key, map)
-        })?;
-        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::new(seed), table })
-    }
-
-    fn schema() -> Schema {
-        entry_schema(&[("key", K::schema()), ("map", SharedMap::<M, V>::schema())])
+        let mut table = KeyedTable::new(space, seed);
+        restore_entries(declaration, restored, |group, (key, map)| table.restore(group, key, map))?;
+        Ok(Self { declaration: declaration.clone(), space, batch: BatchKeys::new(seed), table })
     }
 
     fn map(&mut self, at: usize) -> Option<&BTreeMap<M, V>> {
@@ -63,14 +60,12 @@ impl<K: Key, M: Record + Ord, V: Record> KeyedState for HeapMapTable<K, M, V> {
 
     fn snapshot(&mut self) -> StateSnapshot {
         let frozen = self.table.freeze();
-        let groups = self.descriptor.key_groups;
+        let (declaration, groups) = (self.declaration.clone(), self.space.groups);
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut by_group = frozen.by_group();
-            write_groups(&Self::schema(), groups, sink, |group, encoder| {
-                encoder.pairs(by_group.entries(group))
-            })
+            write_groups(&declaration, groups, sink, |group, encoder| encoder.pairs(by_group.entries(group)))
         };
-        keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
+        keyed_snapshot(&self.declaration, Box::new(write))
     }
 }
 

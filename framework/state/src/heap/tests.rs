@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use flott_core::{
     ErrorKind, EventTime, KeyGroup, MaxParallelism, Result, SubtaskIndex,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{Key, Record},
-    snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot},
-    state::{KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDescriptor, ValueTable},
+    snapshot::{KeyedSnapshotSink, RestoredKeyed, RestoredOperator, StateContent, StateSnapshot, Written},
+    state::{
+        KeyBatch, KeyedState, MapTable, SharedKeys, StateBackend, StateDeclaration, TimeDomain, ValueTable,
+    },
     testkit::Random,
 };
 
@@ -32,15 +35,15 @@ fn write(snapshot: StateSnapshot) -> RestoredKeyed {
     let StateContent::Keyed(write) = snapshot.content else { panic!("keyed state writes keyed content") };
     let mut groups = Groups::default();
     write(&mut groups).unwrap();
-    RestoredKeyed { schema: Some(snapshot.schema), groups: groups.0 }
+    RestoredKeyed { written: Some(Written::Declared(snapshot.declaration)), groups: groups.0 }
 }
 
 /// What `subtask` of `parallelism` gets of the snapshots of a former parallelism.
-fn share(snapshots: &[RestoredKeyed], descriptor: &StateDescriptor) -> RestoredOperator {
+fn share(snapshots: &[RestoredKeyed], keys: KeySpace) -> RestoredOperator {
     let groups = snapshots.iter().flat_map(|snapshot| &snapshot.groups);
-    let groups = groups.filter(|(group, _)| descriptor.key_groups.contains(*group)).cloned().collect();
-    let schema = snapshots.first().and_then(|snapshot| snapshot.schema.clone());
-    RestoredOperator { keyed: BTreeMap::from([(STATE.to_owned(), RestoredKeyed { schema, groups })]) }
+    let groups = groups.filter(|(group, _)| keys.groups.contains(*group)).cloned().collect();
+    let written = snapshots.first().and_then(|snapshot| snapshot.written.clone());
+    RestoredOperator { keyed: BTreeMap::from([(STATE.to_owned(), RestoredKeyed { written, groups })]) }
 }
 
 /// Tables of all subtasks, addressed as one.
@@ -53,13 +56,13 @@ impl<T: KeyedState + ?Sized> Subtasks<T> {
     fn new(
         parallelism: u32,
         snapshots: &[RestoredKeyed],
-        make: impl Fn(&StateDescriptor, &mut RestoredOperator) -> Result<Box<T>>,
+        make: impl Fn(KeySpace, &mut RestoredOperator) -> Result<Box<T>>,
     ) -> Self {
         let max_parallelism = MaxParallelism::new(128).unwrap();
         let tables = (0..parallelism).map(|subtask| {
             let key_groups = max_parallelism.key_groups(SubtaskIndex(subtask), parallelism);
-            let descriptor = StateDescriptor { name: STATE.into(), key_groups, max_parallelism };
-            make(&descriptor, &mut share(snapshots, &descriptor)).unwrap()
+            let keys = KeySpace { groups: key_groups, max_parallelism };
+            make(keys, &mut share(snapshots, keys)).unwrap()
         });
         Self { max_parallelism, tables: tables.collect() }
     }
@@ -101,8 +104,12 @@ fn random_keys(random: &mut Random, domain: u64) -> Vec<String> {
 #[test]
 fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
     for (seed, domain) in [(1, 10), (2, 400), (3, 20_000)] {
-        let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-            HeapBackend::new(SEED).value::<String, u64>(descriptor, restored)
+        let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+            HeapBackend::new(SEED).value::<String, u64>(
+                &StateDeclaration::value::<String, u64>(STATE),
+                keys,
+                restored,
+            )
         };
         let mut random = Random::new(seed);
         let mut model = BTreeMap::<String, u64>::new();
@@ -160,8 +167,12 @@ fn value_tables_agree_with_a_map_through_checkpoints_and_rescaling() {
 
 #[test]
 fn map_tables_agree_with_a_map_of_maps() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).map::<u32, u8, String>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).map::<u32, u8, String>(
+            &StateDeclaration::map::<u32, u8, String>(STATE),
+            keys,
+            restored,
+        )
     };
     let mut random = Random::new(7);
     let mut model = BTreeMap::<u32, BTreeMap<u8, String>>::new();
@@ -219,8 +230,12 @@ fn map_tables_agree_with_a_map_of_maps() {
 
 #[test]
 fn timer_tables_agree_with_a_sorted_list() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).timers::<u64>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).timers::<u64>(
+            &StateDeclaration::timer::<u64>(STATE, TimeDomain::EventTime),
+            keys,
+            restored,
+        )
     };
     let mut random = Random::new(11);
     let mut model = std::collections::BTreeSet::<(i64, u64)>::new();
@@ -266,8 +281,12 @@ fn timer_tables_agree_with_a_sorted_list() {
 
 #[test]
 fn due_timers_are_deleted_one_by_one() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).timers::<String>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).timers::<String>(
+            &StateDeclaration::timer::<String>(STATE, TimeDomain::EventTime),
+            keys,
+            restored,
+        )
     };
     let mut random = Random::new(13);
     let mut subtasks = Subtasks::new(1, &[], make);
@@ -298,8 +317,12 @@ fn due_timers_are_deleted_one_by_one() {
 
 #[test]
 fn window_tables_agree_with_a_map() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).windows::<u64, u64>(
+            &StateDeclaration::window::<u64, u64>(STATE),
+            keys,
+            restored,
+        )
     };
     let mut random = Random::new(17);
     let mut model = BTreeMap::<EventTime, BTreeMap<u64, u64>>::new();
@@ -367,11 +390,15 @@ fn window_tables_agree_with_a_map() {
 
 #[test]
 fn a_read_during_a_checkpoint_copies_nothing() {
-    let make_values = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).value::<u64, u64>(descriptor, restored)
+    let make_values = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).value::<u64, u64>(&StateDeclaration::value::<u64, u64>(STATE), keys, restored)
     };
-    let make_maps = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).map::<u64, u8, u64>(descriptor, restored)
+    let make_maps = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).map::<u64, u8, u64>(
+            &StateDeclaration::map::<u64, u8, u64>(STATE),
+            keys,
+            restored,
+        )
     };
     // Few keys are looked up plainly, many are looked ahead for.
     for (count, seed) in [(10, 1), (10, 2), (300_000, 1), (300_000, 2), (300_000, 3), (300_000, 4)] {
@@ -412,8 +439,12 @@ fn a_read_during_a_checkpoint_copies_nothing() {
 
 #[test]
 fn a_large_window_is_taken_in_parts() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).windows::<u64, u64>(
+            &StateDeclaration::window::<u64, u64>(STATE),
+            keys,
+            restored,
+        )
     };
     let mut subtasks = Subtasks::new(1, &[], make);
     let keys: Vec<u64> = (0..20_000).collect();
@@ -439,8 +470,12 @@ fn a_large_window_is_taken_in_parts() {
 
 #[test]
 fn a_window_whose_visitor_fails_is_gone_all_the_same() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).windows::<u64, u64>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).windows::<u64, u64>(
+            &StateDeclaration::window::<u64, u64>(STATE),
+            keys,
+            restored,
+        )
     };
     let mut subtasks = Subtasks::new(1, &[], make);
     subtasks.batch(&[1u64, 2, 3], &mut Random::new(1), |table, at, _| table.set(EventTime(0), at, 1));
@@ -459,14 +494,14 @@ fn a_window_whose_visitor_fails_is_gone_all_the_same() {
 #[test]
 fn damaged_groups_are_refused() {
     let max_parallelism = MaxParallelism::new(128).unwrap();
-    let key_groups = max_parallelism.key_groups(SubtaskIndex(0), 1);
-    let descriptor = StateDescriptor { name: STATE.into(), key_groups, max_parallelism };
+    let keys = KeySpace { groups: max_parallelism.key_groups(SubtaskIndex(0), 1), max_parallelism };
+    let declaration = StateDeclaration::value::<u64, u64>(STATE);
     let at_home = max_parallelism.key_group(7u64.key_hash());
     let entry = |count: u64| [count, 7, 1].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
     let restore = |group, bytes| {
-        let keyed = RestoredKeyed { schema: None, groups: vec![(group, bytes)] };
+        let keyed = RestoredKeyed { written: None, groups: vec![(group, bytes)] };
         let mut restored = RestoredOperator { keyed: BTreeMap::from([(STATE.to_owned(), keyed)]) };
-        HeapBackend::new(SEED).value::<u64, u64>(&descriptor, &mut restored).map(drop)
+        HeapBackend::new(SEED).value::<u64, u64>(&declaration, keys, &mut restored).map(drop)
     };
     restore(at_home, entry(1)).unwrap();
     let refused = |group, bytes| {
@@ -482,8 +517,8 @@ fn damaged_groups_are_refused() {
 #[test]
 #[should_panic(expected = "keys of another type")]
 fn keys_of_another_type_are_a_bug() {
-    let make = |descriptor: &StateDescriptor, restored: &mut RestoredOperator| {
-        HeapBackend::new(SEED).value::<u64, u64>(descriptor, restored)
+    let make = |keys: KeySpace, restored: &mut RestoredOperator| {
+        HeapBackend::new(SEED).value::<u64, u64>(&StateDeclaration::value::<u64, u64>(STATE), keys, restored)
     };
     Subtasks::new(1, &[], make).tables[0].begin_batch(Arc::new(KeyBatch::<u32>::default()));
 }

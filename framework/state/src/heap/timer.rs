@@ -7,18 +7,18 @@ use std::{
 };
 
 use flott_core::{
-    Result, Schema,
+    Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{DecodeError, Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
-    state::{KeyBatch, KeyedState, SharedKeys, StateDescriptor, TimerTable},
+    state::{KeyBatch, KeyedState, SharedKeys, StateDeclaration, TimerTable},
 };
 
 use super::{
     batch::BatchKeys,
-    encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
+    encoding::{keyed_snapshot, restore_entries, write_groups},
     freezable::{Duplicate, Freezable},
-    keyed::KeySpace,
 };
 
 /// The timers of one key group in order of time.
@@ -38,7 +38,7 @@ impl<K: Key> Duplicate for TimerGroup<K> {
 
 /// Timers, in one ordered set per key group.
 pub(super) struct HeapTimerTable<K> {
-    descriptor: StateDescriptor,
+    declaration: StateDeclaration,
     space: KeySpace,
     batch: BatchKeys<K>,
     groups: Vec<Freezable<TimerGroup<K>>>,
@@ -53,14 +53,15 @@ pub(super) struct HeapTimerTable<K> {
 
 impl<K: Key> HeapTimerTable<K> {
     pub(super) fn restore(
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        space: KeySpace,
         seed: HashSeed,
         restored: &mut RestoredOperator,
     ) -> Result<Self> {
-        let groups = descriptor.key_groups.len();
+        let groups = space.groups.len();
         let mut table = Self {
-            descriptor: descriptor.clone(),
-            space: KeySpace::of(descriptor),
+            declaration: declaration.clone(),
+            space,
             batch: BatchKeys::new(seed),
             groups: std::iter::repeat_with(Freezable::default).take(groups).collect(),
             first_times: vec![i64::MAX; groups],
@@ -68,17 +69,13 @@ impl<K: Key> HeapTimerTable<K> {
             first_time: Cell::new(None),
             due: Arc::default(),
         };
-        restore_entries(descriptor, &Self::schema(), restored, |group, (time, key): (i64, K)| {
+        restore_entries(declaration, restored, |group, (time, key): (i64, K)| {
             let hash = key.key_hash();
             table.space.check(hash, group)?;
             let is_new = table.insert(table.group_index(hash), time, key);
             if is_new { Ok(()) } else { Err(DecodeError::Invalid("a timer is there twice")) }
         })?;
         Ok(table)
-    }
-
-    fn schema() -> Schema {
-        entry_schema(&[("time", i64::schema()), ("key", K::schema())])
     }
 
     fn group_index(&self, hash: u64) -> usize {
@@ -114,14 +111,14 @@ impl<K: Key> KeyedState for HeapTimerTable<K> {
     fn snapshot(&mut self) -> StateSnapshot {
         let filled = self.groups.iter_mut().map(|group| (!group.read().0.is_empty()).then(|| group.freeze()));
         let frozen: Vec<_> = filled.collect();
-        let groups = self.descriptor.key_groups;
+        let (declaration, groups) = (self.declaration.clone(), self.space.groups);
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
-            write_groups(&Self::schema(), groups, sink, |group, encoder| {
+            write_groups(&declaration, groups, sink, |group, encoder| {
                 let timers = frozen[(group - groups.start) as usize].iter().flat_map(|timers| &timers.0);
                 timers.into_iter().try_for_each(|(time, key)| encoder.entry((time, key, &())))
             })
         };
-        keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
+        keyed_snapshot(&self.declaration, Box::new(write))
     }
 }
 

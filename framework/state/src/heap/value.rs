@@ -1,41 +1,38 @@
 use std::ops::Range;
 
 use flott_core::{
-    Result, Schema,
+    Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
-    state::{KeyedState, SharedKeys, StateDescriptor, ValueTable},
+    state::{KeyedState, SharedKeys, StateDeclaration, ValueTable},
 };
 
 use super::{
     batch::BatchKeys,
-    encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
-    keyed::{KeySpace, KeyedTable},
+    encoding::{keyed_snapshot, restore_entries, write_groups},
+    keyed::KeyedTable,
 };
 
 /// One value per key.
 pub(super) struct HeapValueTable<K, V> {
-    descriptor: StateDescriptor,
+    declaration: StateDeclaration,
+    space: KeySpace,
     batch: BatchKeys<K>,
     table: KeyedTable<K, V>,
 }
 
 impl<K: Key, V: Record> HeapValueTable<K, V> {
     pub(super) fn restore(
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        space: KeySpace,
         seed: HashSeed,
         restored: &mut RestoredOperator,
     ) -> Result<Self> {
-        let mut table = KeyedTable::new(KeySpace::of(descriptor), seed);
-        restore_entries(descriptor, &Self::schema(), restored, |group, (key, value)| {
-            table.restore(group, key, value)
-        })?;
-        Ok(Self { descriptor: descriptor.clone(), batch: BatchKeys::new(seed), table })
-    }
-
-    fn schema() -> Schema {
-        entry_schema(&[("key", K::schema()), ("value", V::schema())])
+        let mut table = KeyedTable::new(space, seed);
+        restore_entries(declaration, restored, |group, (key, value)| table.restore(group, key, value))?;
+        Ok(Self { declaration: declaration.clone(), space, batch: BatchKeys::new(seed), table })
     }
 }
 
@@ -54,14 +51,12 @@ impl<K: Key, V: Record> KeyedState for HeapValueTable<K, V> {
 
     fn snapshot(&mut self) -> StateSnapshot {
         let frozen = self.table.freeze();
-        let groups = self.descriptor.key_groups;
+        let (declaration, groups) = (self.declaration.clone(), self.space.groups);
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut by_group = frozen.by_group();
-            write_groups(&Self::schema(), groups, sink, |group, encoder| {
-                encoder.pairs(by_group.entries(group))
-            })
+            write_groups(&declaration, groups, sink, |group, encoder| encoder.pairs(by_group.entries(group)))
         };
-        keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
+        keyed_snapshot(&self.declaration, Box::new(write))
     }
 }
 

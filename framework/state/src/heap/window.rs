@@ -1,22 +1,24 @@
 use std::{collections::VecDeque, ops::Range};
 
 use flott_core::{
-    EventTime, Result, Schema,
+    EventTime, Result,
     hash::HashSeed,
+    key_group::KeySpace,
     record::{Key, Record},
     snapshot::{RestoredOperator, StateSnapshot},
-    state::{KeyedState, SharedKeys, StateDescriptor, WindowTable},
+    state::{KeyedState, SharedKeys, StateDeclaration, WindowTable},
 };
 
 use super::{
     batch::BatchKeys,
-    encoding::{entry_schema, keyed_snapshot, restore_entries, write_groups},
-    keyed::{KeySpace, KeyedTable},
+    encoding::{keyed_snapshot, restore_entries, write_groups},
+    keyed::KeyedTable,
 };
 
 /// One accumulator per window and key, by window first: an open window is a table of its own.
 pub(super) struct HeapWindowTable<K, A> {
-    descriptor: StateDescriptor,
+    declaration: StateDeclaration,
+    space: KeySpace,
     seed: HashSeed,
     batch: BatchKeys<K>,
     /// In order of start.
@@ -29,28 +31,25 @@ pub(super) struct HeapWindowTable<K, A> {
 
 impl<K: Key, A: Record> HeapWindowTable<K, A> {
     pub(super) fn restore(
-        descriptor: &StateDescriptor,
+        declaration: &StateDeclaration,
+        space: KeySpace,
         seed: HashSeed,
         restored: &mut RestoredOperator,
     ) -> Result<Self> {
         let mut table = Self {
-            descriptor: descriptor.clone(),
+            declaration: declaration.clone(),
+            space,
             seed,
             batch: BatchKeys::new(seed),
             windows: VecDeque::new(),
             last: 0,
             spare: None,
         };
-        restore_entries(descriptor, &Self::schema(), restored, |group, (window, key, accumulator)| {
+        restore_entries(declaration, restored, |group, (window, key, accumulator)| {
             let at = table.open(window);
             table.windows[at].1.restore(group, key, accumulator)
         })?;
         Ok(table)
-    }
-
-    fn schema() -> Schema {
-        let fields = [("window", EventTime::schema()), ("key", K::schema()), ("accumulator", A::schema())];
-        entry_schema(&fields)
     }
 
     /// Position of an open window.
@@ -71,8 +70,7 @@ impl<K: Key, A: Record> HeapWindowTable<K, A> {
             return at;
         }
         let at = self.windows.partition_point(|(start, _)| *start < window);
-        let space = KeySpace::of(&self.descriptor);
-        let table = self.spare.take().unwrap_or_else(|| Box::new(KeyedTable::new(space, self.seed)));
+        let table = self.spare.take().unwrap_or_else(|| Box::new(KeyedTable::new(self.space, self.seed)));
         self.windows.insert(at, (window, table));
         self.last = at;
         at
@@ -97,11 +95,11 @@ impl<K: Key, A: Record> KeyedState for HeapWindowTable<K, A> {
     fn snapshot(&mut self) -> StateSnapshot {
         let frozen: Vec<_> =
             self.windows.iter_mut().map(|(window, table)| (*window, table.freeze())).collect();
-        let groups = self.descriptor.key_groups;
+        let (declaration, groups) = (self.declaration.clone(), self.space.groups);
         let write = move |sink: &mut dyn flott_core::snapshot::KeyedSnapshotSink| {
             let mut windows: Vec<_> =
                 frozen.iter().map(|(window, frozen)| (*window, frozen.by_group())).collect();
-            write_groups(&Self::schema(), groups, sink, |group, encoder| {
+            write_groups(&declaration, groups, sink, |group, encoder| {
                 for (window, by_group) in &mut windows {
                     for (key, accumulator) in by_group.entries(group) {
                         encoder.entry((window, *key, *accumulator))?;
@@ -110,7 +108,7 @@ impl<K: Key, A: Record> KeyedState for HeapWindowTable<K, A> {
                 Ok(())
             })
         };
-        keyed_snapshot(&self.descriptor.name, Self::schema(), Box::new(write))
+        keyed_snapshot(&self.declaration, Box::new(write))
     }
 }
 

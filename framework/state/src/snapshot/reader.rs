@@ -3,7 +3,7 @@ use std::{fmt::Display, ops::Range, sync::Arc};
 use bytes::Bytes;
 use flott_core::{
     Error, ErrorKind, KeyGroupRange, OperatorUid, Result,
-    snapshot::{RestoredKeyed, RestoredOperator},
+    snapshot::{RestoredKeyed, RestoredOperator, Written},
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
@@ -72,14 +72,15 @@ impl SnapshotReader {
     ) -> Result<()> {
         for section in self.sections.iter().filter(|section| section.operator == *operator) {
             let keyed = restored.keyed.entry(section.state.clone()).or_default();
-            match &keyed.schema {
-                Some(schema) if *schema != section.schema => {
+            let written = Written::Entries(section.schema.clone());
+            match &keyed.written {
+                Some(other) if *other != written => {
                     let state = &section.state;
                     return Err(
                         self.damaged(format_args!("state {state:?} has another schema than elsewhere"))
                     );
                 }
-                _ => keyed.schema = Some(section.schema.clone()),
+                _ => keyed.written = Some(written),
             }
             self.read_groups(section.within(range), keyed).await?;
         }

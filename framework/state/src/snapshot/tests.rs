@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use flott_core::{
     ErrorKind, KeyGroup, KeyGroupRange, OperatorUid, Record, Result, Schema,
-    snapshot::{KeyedSnapshotSink, RestoredOperator, WriteKeyed},
+    snapshot::{KeyedSnapshotSink, RestoredOperator, WriteKeyed, Written},
     testkit::{Random, seeds},
 };
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
@@ -75,7 +75,8 @@ impl File {
 }
 
 fn groups(restored: &mut RestoredOperator, state: &str, schema: &Schema) -> Vec<u16> {
-    let keyed = restored.take_keyed(state, schema).unwrap();
+    let keyed = restored.keyed.remove(state).unwrap();
+    assert_eq!(keyed.written, Some(Written::Entries(schema.clone())));
     let check = |(group, bytes): (KeyGroup, Vec<u8>)| {
         assert_eq!(bytes, group.0.to_le_bytes().repeat(usize::from(group.0)));
         group.0

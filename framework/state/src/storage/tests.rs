@@ -137,7 +137,7 @@ fn a_checkpoint_is_restored_with_any_parallelism() {
         for subtask in 0..parallelism {
             let range = MaxParallelism::default().key_groups(SubtaskIndex(subtask), parallelism);
             let mut restored = runtime.block_on(storage.restore(&manifest, &uid("sum"), range)).unwrap();
-            for (group, bytes) in restored.take_keyed("values", &u64::schema()).unwrap().groups {
+            for (group, bytes) in restored.keyed.remove("values").unwrap().groups {
                 assert!(range.contains(group) && groups.insert(group));
                 assert_eq!(bytes, vec![group.0 as u8; usize::from(group.0)]);
             }

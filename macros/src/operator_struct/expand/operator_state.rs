@@ -27,12 +27,7 @@ pub(super) fn implementation(operator: &Operator) -> TokenStream {
 fn description(operator: &Operator) -> TokenStream {
     let declarations = operator.states().map(|field| {
         let (name, handle) = (field.name(), handle(field));
-        quote! {
-            ::flott::plumbing::core::state::StateDeclaration {
-                name: ::std::string::String::from(#name),
-                schema: #handle::schema(),
-            }
-        }
+        quote!(#handle::declaration::<__Key>(#name))
     });
     let timers = operator.timers().map(|(_, kind)| match kind {
         TimerKind::EventTime => quote!(::flott::plumbing::operators::function::TimerKind::EventTime),
@@ -42,7 +37,8 @@ fn description(operator: &Operator) -> TokenStream {
     });
     let side_outputs = operator.side_outputs().map(|field| field.name());
     quote! {
-        fn declarations() -> ::std::vec::Vec<::flott::plumbing::core::state::StateDeclaration> {
+        fn declarations<__Key: ::flott::plumbing::core::Key>()
+        -> ::std::vec::Vec<::flott::plumbing::core::state::StateDeclaration> {
             ::std::vec![#(#declarations),*]
         }
         fn timers() -> &'static [::flott::plumbing::operators::function::TimerKind] {
