@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flott_core::{
-    AttemptId, CheckpointId, Error, KeyGroup, Result, Schema, panic,
+    AttemptId, CheckpointId, Error, KeyGroup, Result, panic,
     snapshot::{FrozenSnapshot, KeyedSnapshotSink, StateContent, WriteKeyed},
     state::StateDeclaration,
     task::{Failure, TaskId},
@@ -31,7 +31,7 @@ pub(super) struct SnapshotWriters {
     waiters: Arc<Semaphore>,
 }
 
-type KeyedStates = Vec<(String, Schema, WriteKeyed)>;
+type KeyedStates = Vec<(StateDeclaration, WriteKeyed)>;
 
 impl SnapshotWriters {
     pub(super) fn new(job: Arc<Job>, events: mpsc::Sender<Event>) -> Self {
@@ -142,10 +142,11 @@ impl Writing {
         let mut file = self.job.storage.create_snapshot(&path, Handle::current())?;
         let mut holders = Vec::new();
         for (operator, states) in snapshot.operators.iter_mut().zip(keyed) {
-            for (name, schema, write) in states {
+            for (declaration, write) in states {
+                let name = declaration.name.clone();
                 let write = until_aborted(write, self.aborted.clone());
                 // Records are encoded by what may be the user's own code.
-                let written = panic::catch(|| file.keyed(&operator.uid, &name, schema, write));
+                let written = panic::catch(|| file.keyed(&operator.uid, declaration, write));
                 if let Err(error) = written {
                     file.abort();
                     return Err(error.context(format!("operator {}, state {name:?}", operator.uid)));
@@ -194,11 +195,7 @@ fn run_lists(snapshot: FrozenSnapshot) -> Result<(WrittenSnapshot, Vec<KeyedStat
         let (mut lists, mut states) = (Vec::new(), KeyedStates::new());
         for state in snapshot.states {
             match state.content {
-                StateContent::Keyed(write) => {
-                    let StateDeclaration { name, schema, .. } = &state.declaration;
-                    let schema = state.declaration.entry_schema().unwrap_or_else(|| schema.clone());
-                    states.push((name.clone(), schema, write));
-                }
+                StateContent::Keyed(write) => states.push((state.declaration, write)),
                 StateContent::List(produce) => {
                     let items = produce().map_err(|error| error.context(format!("operator {uid}")))?;
                     lists.push(WrittenList { name: state.declaration.name, items });

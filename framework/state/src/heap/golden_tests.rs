@@ -19,7 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::HeapBackend;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/heap-v1.snap");
+const GOLDEN_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/heap-v1.snap");
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/heap-v2.snap");
 const PATH: &str = "heap.snap";
 const KEYS: u64 = 100;
 
@@ -107,14 +108,7 @@ fn write(runtime: &Runtime) -> Vec<u8> {
     for table in filled().all() {
         let state = table.snapshot();
         let StateContent::Keyed(write) = state.content else { panic!("keyed state writes keyed content") };
-        writer
-            .keyed(
-                &OperatorUid::new("heap").unwrap(),
-                &state.declaration.name,
-                state.declaration.entry_schema().unwrap(),
-                write,
-            )
-            .unwrap();
+        writer.keyed(&OperatorUid::new("heap").unwrap(), state.declaration, write).unwrap();
     }
     writer.finish().unwrap();
     runtime.block_on(async { store.get(&Path::from(PATH)).await.unwrap().bytes().await }).unwrap().to_vec()
@@ -150,9 +144,18 @@ fn the_golden_file_of_all_tables_stays_readable_at_any_parallelism() {
         std::fs::write(GOLDEN, write(&runtime)).unwrap();
         panic!("{GOLDEN} was missing and has been written");
     }
-    let golden = std::fs::read(GOLDEN).unwrap();
+    assert_restorable(&runtime, GOLDEN);
+}
+
+#[test]
+fn the_golden_file_of_format_1_stays_readable_at_any_parallelism() {
+    assert_restorable(&Builder::new_current_thread().build().unwrap(), GOLDEN_1);
+}
+
+fn assert_restorable(runtime: &Runtime, path: &str) {
+    let golden = std::fs::read(path).unwrap();
     let size = golden.len() as u64;
-    let store = store(&runtime, Some(golden));
+    let store = store(runtime, Some(golden));
     let reader = runtime.block_on(SnapshotReader::open(&store, PATH, size)).unwrap();
     for parallelism in [1, 3] {
         let mut seen = 0;

@@ -1,6 +1,7 @@
 use flott_core::{
-    Error, KeyGroup, OperatorUid, Result, Schema,
-    snapshot::{KeyedSnapshotSink, WriteKeyed},
+    Error, KeyGroup, OperatorUid, Result,
+    snapshot::{KeyedSnapshotSink, WriteKeyed, Written},
+    state::StateDeclaration,
 };
 
 use super::{
@@ -17,7 +18,7 @@ pub(super) struct SnapshotEncoder<P> {
     parts: P,
     part: Vec<u8>,
     offset: u64,
-    sections: Vec<Section>,
+    sections: Vec<(StateDeclaration, Section)>,
 }
 
 impl<P: Parts> SnapshotEncoder<P> {
@@ -39,11 +40,11 @@ impl<P: Parts> SnapshotEncoder<P> {
     pub(super) fn section(
         &mut self,
         operator: OperatorUid,
-        state: String,
-        schema: Schema,
+        declaration: StateDeclaration,
         write: WriteKeyed,
     ) -> Result<()> {
-        self.sections.push(Section { operator, state, schema, groups: Vec::new() });
+        let (state, written) = (declaration.name.clone(), Ok(Written::Declared(declaration.clone())));
+        self.sections.push((declaration, Section { operator, state, written, groups: Vec::new() }));
         write(self)
     }
 
@@ -85,7 +86,7 @@ impl<P: Parts> SnapshotEncoder<P> {
 impl<P: Parts> KeyedSnapshotSink for SnapshotEncoder<P> {
     fn key_group(&mut self, group: KeyGroup, entries: u64, bytes: &[u8]) -> Result<()> {
         let (offset, length) = (self.offset, bytes.len() as u64);
-        let groups = self.sections.last_mut().map(|section| &mut section.groups);
+        let groups = self.sections.last_mut().map(|(_, section)| &mut section.groups);
         let groups = groups.ok_or_else(|| Error::internal("a key group outside of a section"))?;
         if groups.last().is_some_and(|last| last.group >= group) {
             return Err(Error::internal(format!("key group {} is not in order", group.0)));

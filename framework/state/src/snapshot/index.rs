@@ -1,6 +1,8 @@
 use flott_core::{
-    KeyGroup, KeyGroupRange, OperatorUid, Schema,
-    record::{DecodeError, Record, decode_length, encode_length},
+    KeyGroup, KeyGroupRange, OperatorUid,
+    record::{DecodeError, Record, decode_length, encode_length, take},
+    snapshot::Written,
+    state::{StateDeclaration, StateKind},
 };
 
 use super::{END_MAGIC, FOOTER_BYTES, FORMAT, HEADER_BYTES, MAGIC};
@@ -21,14 +23,14 @@ pub struct GroupEntry {
 }
 
 /// One keyed state in a snapshot file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Section {
     /// The operator.
     pub operator: OperatorUid,
     /// The state's name within the operator.
     pub state: String,
-    /// What its entries look like.
-    pub schema: Schema,
+    /// The description beside its entries, or the reason why this binary cannot read it.
+    pub written: Result<Written, String>,
     /// Its key groups, ascending; empty ones are left out.
     pub groups: Vec<GroupEntry>,
 }
@@ -45,38 +47,57 @@ impl Section {
 
 type EncodedGroup = (u16, u64, u64, u64, u32);
 
-pub(super) fn encode_index(sections: &[Section]) -> Vec<u8> {
+/// An index of the newest format, of sections with their declarations.
+pub(super) fn encode_index(sections: &[(StateDeclaration, Section)]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_length(sections.len(), &mut out);
-    for section in sections {
-        section.operator.as_str().to_owned().encode(&mut out);
-        section.state.encode(&mut out);
-        let schema = serde_json::to_string(&section.schema).expect("a schema has no maps with odd keys");
-        schema.encode(&mut out);
-        let encoded = |entry: &GroupEntry| -> EncodedGroup {
+    for (declaration, section) in sections {
+        let mut encoded = Vec::new();
+        section.operator.as_str().to_owned().encode(&mut encoded);
+        section.state.encode(&mut encoded);
+        let declaration =
+            serde_json::to_string(declaration).expect("a declaration has no maps with odd keys");
+        declaration.encode(&mut encoded);
+        let group = |entry: &GroupEntry| -> EncodedGroup {
             (entry.group.0, entry.entries, entry.offset, entry.length, entry.crc32c)
         };
-        section.groups.iter().map(encoded).collect::<Vec<_>>().encode(&mut out);
+        section.groups.iter().map(group).collect::<Vec<_>>().encode(&mut encoded);
+        encode_length(encoded.len(), &mut out);
+        out.append(&mut encoded);
     }
     out
 }
 
-/// Reads an index whose groups must lie between the header and `body_end`.
-pub(super) fn decode_index(mut input: &[u8], body_end: u64) -> Result<Vec<Section>, DecodeError> {
+/// Reads an index of a format whose groups must lie between the header and `body_end`.
+pub(super) fn decode_index(
+    format: u32,
+    mut input: &[u8],
+    body_end: u64,
+) -> Result<Vec<Section>, DecodeError> {
     let count = decode_length(&mut input)?;
     let mut sections = Vec::new();
     for _ in 0..count {
-        sections.push(decode_section(&mut input, body_end)?);
+        sections.push(if format == FORMAT.oldest {
+            decode_section(&mut input, body_end, entries)?
+        } else {
+            let length = decode_length(&mut input)?;
+            decode_section(&mut take(&mut input, length)?, body_end, declared)?
+        });
     }
-    if input.is_empty() { Ok(sections) } else { Err(DecodeError::Invalid("bytes follow the last section")) }
+    if format == FORMAT.oldest && !input.is_empty() {
+        return Err(DecodeError::Invalid("bytes follow the last section"));
+    }
+    Ok(sections)
 }
 
-fn decode_section(input: &mut &[u8], body_end: u64) -> Result<Section, DecodeError> {
+fn decode_section(
+    input: &mut &[u8],
+    body_end: u64,
+    describe: fn(&str, &str) -> Result<Result<Written, String>, DecodeError>,
+) -> Result<Section, DecodeError> {
     let operator = OperatorUid::new(String::decode(input)?).map_err(DecodeError::Malformed)?;
     let state = String::decode(input)?;
-    let schema = serde_json::from_str(&String::decode(input)?);
-    let schema =
-        schema.map_err(|error| DecodeError::Malformed(format!("the schema of state {state:?}: {error}")))?;
+    let written = describe(&state, &String::decode(input)?)?;
     let mut groups = Vec::<GroupEntry>::new();
     for (group, entries, offset, length, crc32c) in Vec::<EncodedGroup>::decode(input)? {
         let expected = groups.last().map(|last| last.offset + last.length);
@@ -90,7 +111,27 @@ fn decode_section(input: &mut &[u8], body_end: u64) -> Result<Section, DecodeErr
         }
         groups.push(GroupEntry { group: KeyGroup(group), entries, offset, length, crc32c });
     }
-    Ok(Section { operator, state, schema, groups })
+    Ok(Section { operator, state, written, groups })
+}
+
+/// The description of a state in format 1.
+fn entries(state: &str, json: &str) -> Result<Result<Written, String>, DecodeError> {
+    let malformed = |error| DecodeError::Malformed(format!("the schema of state {state:?}: {error}"));
+    serde_json::from_str(json).map(Written::Entries).map(Ok).map_err(malformed)
+}
+
+/// The description of a state in format 2. It is under a checksum: one that cannot be read is of a later version.
+fn declared(state: &str, json: &str) -> Result<Result<Written, String>, DecodeError> {
+    Ok(match serde_json::from_str::<StateDeclaration>(json) {
+        Ok(StateDeclaration { kind: StateKind::Unknown(kind), .. }) => {
+            Err(format!("this binary does not know the kind `{kind}`"))
+        }
+        Ok(declaration) if declaration.name != state => {
+            return Err(DecodeError::Malformed(format!("state {state:?} is declared by another name")));
+        }
+        Ok(declaration) => Ok(Written::Declared(declaration)),
+        Err(error) => Err(format!("this binary cannot read its declaration: {error}")),
+    })
 }
 
 pub(super) fn encode_header() -> Vec<u8> {
@@ -154,7 +195,7 @@ impl Footer {
 mod tests {
     use super::*;
 
-    fn section(groups: &[(u16, u64, u64)]) -> Section {
+    fn section(groups: &[(u16, u64, u64)]) -> (StateDeclaration, Section) {
         let entry = |&(group, offset, length)| GroupEntry {
             group: KeyGroup(group),
             entries: 1,
@@ -162,28 +203,62 @@ mod tests {
             length,
             crc32c: 7,
         };
-        Section {
+        let declaration = StateDeclaration::value::<u64, u64>("sum");
+        let section = Section {
             operator: OperatorUid::new("totals").unwrap(),
             state: "sum".into(),
-            schema: Schema::primitive("u64"),
+            written: Ok(Written::Declared(declaration.clone())),
             groups: groups.iter().map(entry).collect(),
-        }
+        };
+        (declaration, section)
     }
 
     #[test]
     fn an_index_survives_a_round_trip_and_no_prefix_decodes() {
         let sections = [section(&[(3, 16, 4), (9, 20, 1)]), section(&[])];
         let bytes = encode_index(&sections);
-        assert_eq!(decode_index(&bytes, 21).unwrap(), sections);
+        assert_eq!(decode_index(2, &bytes, 21).unwrap(), sections.map(|(_, section)| section));
         for cut in 0..bytes.len() {
-            assert!(decode_index(&bytes[..cut], 21).is_err());
+            assert!(decode_index(2, &bytes[..cut], 21).is_err());
         }
+    }
+
+    /// The index of one section that a later version may have written.
+    fn later(declaration: &str, appended: &[u8]) -> Vec<u8> {
+        let mut section = Vec::new();
+        ["totals", "sum", declaration].iter().for_each(|text| (*text).to_owned().encode(&mut section));
+        Vec::<EncodedGroup>::new().encode(&mut section);
+        section.extend_from_slice(appended);
+        let mut out = Vec::new();
+        encode_length(1, &mut out);
+        encode_length(section.len(), &mut out);
+        [&out[..], &section, appended].concat()
+    }
+
+    #[test]
+    fn what_a_later_version_appends_is_skipped() {
+        let (declaration, section) = section(&[]);
+        let json = serde_json::to_string(&declaration).unwrap().replacen('{', "{\"later\":[{}],", 1);
+        assert_eq!(decode_index(2, &later(&json, &[1, 2, 3]), 16).unwrap(), [section]);
+    }
+
+    #[test]
+    fn a_state_of_a_later_version_is_no_damage() {
+        for (json, why) in [
+            (r#"{"name":"sum","kind":"channel","schema":{"Primitive":"u8"}}"#, "the kind `channel`"),
+            (r#"{"name":"sum","kind":"value","schema":{"Set":"u8"}}"#, "cannot read its declaration"),
+        ] {
+            let sections = decode_index(2, &later(json, &[]), 16).unwrap();
+            assert!(sections[0].written.as_ref().unwrap_err().contains(why), "{:?}", sections[0].written);
+        }
+        let other = r#"{"name":"count","kind":"value","schema":{"Primitive":"u8"}}"#;
+        assert!(decode_index(2, &later(other, &[]), 16).is_err());
     }
 
     #[test]
     fn groups_must_lie_in_the_body_in_order_and_without_gaps() {
         let refused =
-            |groups: &[(u16, u64, u64)]| decode_index(&encode_index(&[section(groups)]), 100).is_err();
+            |groups: &[(u16, u64, u64)]| decode_index(2, &encode_index(&[section(groups)]), 100).is_err();
         assert!(!refused(&[(1, 16, 84)]));
         assert!(refused(&[(1, 16, 85)]));
         assert!(refused(&[(1, 15, 2)]));
@@ -194,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_range_of_groups_is_found() {
-        let section = section(&[(3, 16, 4), (9, 20, 1), (10, 21, 1)]);
+        let (_, section) = section(&[(3, 16, 4), (9, 20, 1), (10, 21, 1)]);
         let within = |start, end| section.within(KeyGroupRange { start, end }).len();
         assert_eq!([within(0, 3), within(3, 10), within(4, 11), within(0, 1024)], [0, 2, 2, 3]);
     }

@@ -3,7 +3,7 @@ use std::{fmt::Display, ops::Range, sync::Arc};
 use bytes::Bytes;
 use flott_core::{
     Error, ErrorKind, KeyGroupRange, OperatorUid, Result,
-    snapshot::{RestoredKeyed, RestoredOperator, Written},
+    snapshot::{RestoredKeyed, RestoredOperator},
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
@@ -49,7 +49,8 @@ impl SnapshotReader {
         if crc32c::crc32c(&index) != footer.index_crc32c {
             return Err(reader.damaged("the checksum of the index is wrong"));
         }
-        reader.sections = decode_index(&index, footer.index_offset).map_err(|error| reader.damaged(error))?;
+        reader.sections =
+            decode_index(format, &index, footer.index_offset).map_err(|error| reader.damaged(error))?;
         Ok(reader)
     }
 
@@ -62,7 +63,7 @@ impl SnapshotReader {
     /// Adds the key groups of `range` of an operator's states to `restored`.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] when the file is damaged or another one of the same operator has another schema;
+    /// [`ErrorKind::State`] when the file is damaged or another one of the same operator has another declaration;
     /// [`ErrorKind::Transient`] when it cannot be read now.
     pub async fn restore(
         &self,
@@ -72,12 +73,12 @@ impl SnapshotReader {
     ) -> Result<()> {
         for section in self.sections.iter().filter(|section| section.operator == *operator) {
             let keyed = restored.keyed.entry(section.state.clone()).or_default();
-            let written = Written::Entries(section.schema.clone());
+            let written = section.written.clone().map_err(|why| self.of_later_version(section, &why))?;
             match &keyed.written {
                 Some(other) if *other != written => {
                     let state = &section.state;
                     return Err(
-                        self.damaged(format_args!("state {state:?} has another schema than elsewhere"))
+                        self.damaged(format_args!("state {state:?} has another declaration than elsewhere"))
                     );
                 }
                 _ => keyed.written = Some(written),
@@ -118,6 +119,16 @@ impl SnapshotReader {
         let bytes = self.store.get_range(&Path::from(self.path.as_str()), range).await;
         let bytes = bytes.map_err(|error| failed("read", &self.path, error))?;
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(self.damaged("it is cut off")) }
+    }
+
+    fn of_later_version(&self, section: &Section, why: &str) -> Error {
+        let Section { operator, state, .. } = section;
+        let message = format!(
+            "snapshot file {}: operator {:?}, state {state:?}: {why}; a newer Flott wrote it: run the newer binary",
+            self.path,
+            operator.as_str()
+        );
+        Error::new(ErrorKind::State, message)
     }
 
     fn damaged(&self, what: impl Display) -> Error {

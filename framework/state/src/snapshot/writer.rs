@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flott_core::{Error, OperatorUid, Result, Schema, snapshot::WriteKeyed};
+use flott_core::{Error, OperatorUid, Result, snapshot::WriteKeyed, state::StateDeclaration};
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, path::Path};
 use tokio::runtime::Handle;
 
@@ -38,8 +38,13 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// When the store refuses; the file must be aborted.
-    pub fn keyed(&mut self, uid: &OperatorUid, name: &str, schema: Schema, write: WriteKeyed) -> Result<()> {
-        self.encoder.section(uid.clone(), name.to_owned(), schema, write)
+    pub fn keyed(
+        &mut self,
+        uid: &OperatorUid,
+        declaration: StateDeclaration,
+        write: WriteKeyed,
+    ) -> Result<()> {
+        self.encoder.section(uid.clone(), declaration, write)
     }
 
     /// Completes the file; returns its size in bytes.

@@ -7,7 +7,7 @@ use std::{
 
 use flott_core::{
     AttemptId, CheckpointId, ErrorKind, Generation, KeyGroup, KeyGroupRange, LeaderEpoch, MaxParallelism,
-    OperatorUid, Record, Result, SubtaskIndex, VertexId, snapshot::KeyedSnapshotSink,
+    OperatorUid, Result, SubtaskIndex, VertexId, snapshot::KeyedSnapshotSink, state::StateDeclaration,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -115,8 +115,9 @@ fn write_checkpoint(storage: &CheckpointStorage, runtime: &Runtime, id: u64) -> 
         let path = directory.snapshot_file(VertexId(1), SubtaskIndex(subtask));
         let mut writer = storage.create_snapshot(&path, runtime.handle().clone()).unwrap();
         let range = groups.clone();
-        writer.keyed(&uid("sum"), "values", u64::schema(), Box::new(|sink| write_sums(sink, range))).unwrap();
-        writer.keyed(&uid("other"), "values", u64::schema(), Box::new(|_| Ok(()))).unwrap();
+        let values = StateDeclaration::value::<u64, u64>("values");
+        writer.keyed(&uid("sum"), values.clone(), Box::new(|sink| write_sums(sink, range))).unwrap();
+        writer.keyed(&uid("other"), values, Box::new(|_| Ok(()))).unwrap();
         let bytes = writer.finish().unwrap();
         let key_groups = KeyGroupRange { start: groups.start.into(), end: groups.end.into() };
         operator.files.push(KeyedFile { path, bytes, key_groups });
