@@ -35,8 +35,8 @@ pub const LATE: &str = "late";
 /// With allowed lateness a fired window is kept until the lateness is over, and each record that still comes for it
 /// makes it fire again for that record's key.
 ///
-/// Windows are restored only as windows of the same size and offset, which their state is named after. For others the
-/// operator needs a new uid and starts empty.
+/// Windows are restored only as windows of the same size and offset, which their state is named after. With others the job
+/// is refused, unless it starts from an empty checkpoint directory.
 pub struct WindowOperator<K: Key, T: Record, A: Aggregate<K, T>, S, B> {
     aggregate: A,
     key: S,
