@@ -8,13 +8,13 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
 use flott::{
     Batch, CheckpointId, Clock, SystemClock,
-    operator::StepTime,
+    operator::{Readiness, StepTime},
     plumbing,
     prelude::*,
     sink::{DeliveryGuarantee, Sink, SinkWriter, WriterContext},
@@ -297,6 +297,83 @@ fn a_bounded_job_ends_soon_after_the_last_of_its_sinks_has_committed() {
     assert_eq!(counted.open.load(Ordering::Relaxed), 0);
     // A slot that waits for nothing else is stepped ten times per second.
     assert!(SystemClock.now().since(begin) < Duration::from_secs(5));
+}
+
+/// Its writer has room for one batch per tick.
+struct NarrowSink(Arc<Narrow>);
+
+#[derive(Default)]
+struct Narrow {
+    written: AtomicUsize,
+    /// Maximum number of records that came though there was no room.
+    overrun: AtomicUsize,
+}
+
+struct NarrowWriter {
+    narrow: Arc<Narrow>,
+    has_room: bool,
+    overrun: usize,
+}
+
+impl Sink for NarrowSink {
+    type In = u64;
+    fn writer(&self, _context: &WriterContext) -> Result<Box<dyn SinkWriter<In = u64>>> {
+        Ok(Box::new(NarrowWriter { narrow: Arc::clone(&self.0), has_room: true, overrun: 0 }))
+    }
+    fn guarantee(&self) -> DeliveryGuarantee {
+        DeliveryGuarantee::AtLeastOnce
+    }
+    fn description(&self) -> String {
+        "nowhere".into()
+    }
+}
+
+impl SinkWriter for NarrowWriter {
+    type In = u64;
+    fn write(&mut self, batch: &mut Batch<u64>) -> Result<()> {
+        self.narrow.written.fetch_add(batch.len(), Ordering::Relaxed);
+        if !std::mem::take(&mut self.has_room) {
+            self.overrun += batch.len();
+            self.narrow.overrun.fetch_max(self.overrun, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+    fn readiness(&self) -> Result<Readiness> {
+        Ok(if self.has_room { Readiness::Ready } else { Readiness::Full })
+    }
+    fn precommit(&mut self, _checkpoint: CheckpointId) -> Result<WriteList> {
+        Ok(Box::new(|| Ok(Vec::new())))
+    }
+    fn commit(&mut self, _checkpoint: CheckpointId) -> Result<()> {
+        Ok(())
+    }
+    fn advance(&mut self, _time: StepTime) -> Result<()> {
+        (self.has_room, self.overrun) = (true, 0);
+        Ok(())
+    }
+}
+
+/// Source, window and sink are one chain. All windows become due at the end of the input.
+#[test]
+fn a_million_due_windows_wait_for_the_room_of_the_sink() {
+    const WINDOWS: usize = 1_000_000;
+    let narrow = Arc::new(Narrow::default());
+    let counted = Arc::clone(&narrow);
+    let outcome = run(parallel(1), move |job| {
+        let times = Watermarks::bounded(Duration::from_secs(3600)).event_time(|n: &u64| EventTime(*n as i64));
+        job.source("numbers", CollectionSource::new(0..WINDOWS as u64))
+            .watermarks(times)
+            .key_by(|n| n % 2)
+            .window(TumblingWindows::of(Duration::from_millis(1)))
+            .count("windows")
+            .map(|_| 1)
+            .sink("out", NarrowSink(Arc::clone(&narrow)));
+        Ok(())
+    });
+    assert_finished(&outcome);
+    assert_eq!(counted.written.load(Ordering::Relaxed), WINDOWS);
+    let overrun = counted.overrun.load(Ordering::Relaxed);
+    assert!(overrun <= 2 * flott::BATCH_RECORDS_MAX, "{overrun} records without room");
 }
 
 #[test]

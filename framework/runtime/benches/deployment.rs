@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use flott_core::{
     AttemptId, CheckpointId, Clock, Error, Generation, MaxParallelism, OperatorUid, ProcessingTime, Record,
     Result, SystemClock,
-    element::Barrier,
-    operator::{Downstream, OperatorContext, StepTime, TaskEvent},
+    element::{Barrier, Signal},
+    operator::{Downstream, Head, Next, OperatorContext, StepTime, TaskEvent},
     sink::{DeliveryGuarantee, Settler},
     snapshot::{FrozenSnapshot, OperatorSnapshot},
-    source::{SourceStatus, Split, SplitEnumerator},
+    source::SplitEnumerator,
     task::{TaskFact, TaskId},
     testkit::Collector,
 };
@@ -23,7 +23,7 @@ use flott_runtime::{
     deployment::{self, Deployment},
     exchange::{Edge, PeerIndex},
     output::HashPartitioner,
-    program::{ErasedDownstream, JobProgram, OperatorFactory, TaskSource},
+    program::{ErasedDownstream, JobProgram, OperatorFactory},
     task::TaskListener,
 };
 
@@ -45,7 +45,7 @@ impl OperatorFactory for Operators {
         Ok(Box::new(Box::new(Collector::<u64>::default()) as Box<dyn Downstream<u64>>))
     }
 
-    fn source(&self, _context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn TaskSource>> {
+    fn source(&self, _context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn Head>> {
         let target = target.downcast().map_err(|_| Error::internal("all records are numbers"))?;
         Ok(Box::new(Source { target: *target }))
     }
@@ -71,19 +71,25 @@ struct Source {
     target: Box<dyn Downstream<u64>>,
 }
 
-impl TaskSource for Source {
+impl Head for Source {
     fn open(&mut self) -> Result<()> {
         self.target.open()
     }
 
-    fn add_splits(&mut self, _splits: Vec<Split>) -> Result<()> {
-        Ok(())
+    fn is_source(&self) -> bool {
+        true
     }
 
-    fn no_more_splits(&mut self) {}
+    fn resume(&mut self) -> Result<bool> {
+        self.target.resume()
+    }
 
-    fn poll(&mut self, _time: StepTime) -> Result<SourceStatus> {
-        Ok(SourceStatus::Idle)
+    fn read(&mut self, _time: StepTime) -> Result<Next> {
+        Ok(Next::Nothing)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.target.signal(signal)
     }
 
     fn barrier(

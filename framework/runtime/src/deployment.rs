@@ -7,7 +7,7 @@ use std::{
 
 use flott_core::{
     AttemptId, CheckpointId, EdgeId, Generation, JobIdentity, OperatorId, OperatorUid, Result, SubtaskIndex,
-    operator::{OperatorContext, OperatorMetrics},
+    operator::{Head, OperatorContext, OperatorMetrics},
     snapshot::RestoredOperator,
     task::{TaskAction, TaskId},
 };
@@ -17,7 +17,7 @@ use crate::{
     exchange::{ChannelId, PeerIndex, PeerLink},
     program::{ErasedChannel, ErasedDownstream, InputChannel, JobProgram, OutputChannel},
     slot::SlotWaker,
-    task::{Task, TaskHead, TaskListener},
+    task::{Task, TaskListener},
 };
 
 /// Actions that wait for a task at most: splits, triggers and completions, all few.
@@ -147,12 +147,12 @@ impl<'a> Builder<'a> {
         indexes.filter_map(|(index, waker)| Some((index, (waker.clone()?, Vec::new())))).collect()
     }
 
-    fn head(&mut self, vertex: &Vertex, here: Here<'_>) -> Result<TaskHead> {
+    fn head(&mut self, vertex: &Vertex, here: Here<'_>) -> Result<Box<dyn Head>> {
         let first = vertex.operators[0];
         if self.plan.source_of(vertex).is_some() {
             let target = self.outputs(vertex, first, here)?;
             let context = self.context(first, here.subtask, vertex.parallelism);
-            return Ok(TaskHead::Source(self.program.operator(first).source(context, target)?));
+            return self.program.operator(first).source(context, target);
         }
         let target = self.link(vertex, first, here)?;
         let mut channels = Vec::new();
@@ -160,7 +160,7 @@ impl<'a> Builder<'a> {
             self.add_input(edge, here, &mut channels);
         }
         let factory = self.program.edge(vertex.inputs[0]);
-        Ok(TaskHead::Input(factory.input(channels, target)))
+        Ok(factory.input(channels, target))
     }
 
     /// An operator and all that is chained behind it.

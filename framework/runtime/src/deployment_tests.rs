@@ -12,9 +12,8 @@ use flott_plan::{GraphEdge, JobGraph, OperatorNode, OperatorRole, Partitioning, 
 
 use super::*;
 use crate::{
-    input::TaskInput,
-    program::{EdgeFactory, OperatorFactory, TaskSource},
-    task::tests::{Listener, Source},
+    program::{EdgeFactory, OperatorFactory},
+    task::tests::{Listener, Noting},
 };
 
 /// A queue by the slots of its two ends. Both ends share it.
@@ -44,11 +43,11 @@ impl EdgeFactory for NotingEdge {
         Box::new(())
     }
 
-    fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn TaskInput> {
+    fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn Head> {
         let target = *target.downcast::<(OperatorId, SubtaskIndex)>().unwrap();
         let former = self.1.lock().unwrap().inputs.insert(target, channels);
         assert!(former.is_none(), "an input is made once");
-        Box::new(Source::default())
+        Box::new(Noting::default())
     }
 }
 
@@ -64,8 +63,8 @@ impl OperatorFactory for NamedOperator {
     ) -> Result<ErasedDownstream> {
         Ok(Box::new((self.0, context.subtask)))
     }
-    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn TaskSource>> {
-        Ok(Box::new(Source::default()))
+    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn Head>> {
+        Ok(Box::new(Noting::default()))
     }
     fn fan_out(&self, _targets: Vec<ErasedDownstream>) -> ErasedDownstream {
         Box::new(())

@@ -3,12 +3,10 @@
 use std::{any::Any, sync::Arc};
 
 use flott_core::{
-    CheckpointId, EdgeId, OperatorId, OperatorUid, ProcessingTime, Result, SubtaskIndex,
-    element::Barrier,
-    operator::{OperatorContext, StepTime, TaskEvent},
+    EdgeId, OperatorId, Result, SubtaskIndex,
+    operator::{Head, OperatorContext},
     sink::Settler,
-    snapshot::OperatorSnapshot,
-    source::{SourceStatus, Split, SplitEnumerator},
+    source::SplitEnumerator,
 };
 use flott_plan::JobGraph;
 
@@ -22,50 +20,6 @@ pub type ErasedDownstream = Box<dyn Any + Send>;
 
 /// One end of a queue in this process, whose record type the holder does not name.
 pub type ErasedChannel = Box<dyn Any + Send>;
-
-/// The reading half of a chain that starts with a source.
-pub trait TaskSource: Send {
-    /// Opens the chain behind it.
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn open(&mut self) -> Result<()>;
-    /// See [`SourceReader::add_splits`](flott_core::source::SourceReader::add_splits).
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()>;
-    /// No more splits will be added.
-    fn no_more_splits(&mut self);
-    /// Reads some and passes it down the chain, with watermarks, and at the end the end.
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn poll(&mut self, time: StepTime) -> Result<SourceStatus>;
-    /// Snapshots the chain and passes the barrier on. To be called only when [`Self::is_ready`].
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn barrier(
-        &mut self,
-        barrier: Barrier,
-        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
-    ) -> Result<()>;
-    /// See [`Downstream::event`](flott_core::operator::Downstream::event).
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()>;
-    /// See [`Downstream::flush`](flott_core::operator::Downstream::flush).
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn flush(&mut self) -> Result<()>;
-    /// See [`Downstream::is_ready`](flott_core::operator::Downstream::is_ready).
-    fn is_ready(&mut self) -> bool;
-    /// See [`Downstream::next_timer`](flott_core::operator::Downstream::next_timer).
-    fn next_timer(&self) -> Option<ProcessingTime>;
-}
 
 /// Makes one operator of the job, once per subtask.
 pub trait OperatorFactory: Send + Sync {
@@ -85,7 +39,7 @@ pub trait OperatorFactory: Send + Sync {
     ///
     /// # Errors
     /// When a component cannot be made, or this is not a source.
-    fn source(&self, context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn TaskSource>>;
+    fn source(&self, context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn Head>>;
 
     /// One target for the main output that feeds all of `targets`; with none it drops the records.
     ///
@@ -143,11 +97,7 @@ pub trait EdgeFactory: Send + Sync {
     ///
     /// # Panics
     /// When a channel or the target is of another type: a bug in the deployment.
-    fn input(
-        &self,
-        channels: Vec<InputChannel>,
-        target: ErasedDownstream,
-    ) -> Box<dyn crate::input::TaskInput>;
+    fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn Head>;
 }
 
 /// A job: its graph and how to make what the graph names.

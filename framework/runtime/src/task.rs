@@ -8,18 +8,13 @@ use std::{
 
 use flott_core::{
     CheckpointId, Error, MonotonicTime, OperatorUid, ProcessingTime, Result,
-    element::Barrier,
-    operator::{StepTime, TaskEvent},
+    element::{Barrier, Signal},
+    operator::{Head, Next, StepTime, TaskEvent},
     snapshot::FrozenSnapshot,
-    source::SourceStatus,
     task::{Failure, TaskAction, TaskFact, TaskId},
 };
 
-use crate::{
-    commits::TaskCommits,
-    input::{InputStatus, TaskInput},
-    program::TaskSource,
-};
+use crate::commits::TaskCommits;
 
 /// Longest time that a record waits in a partly filled batch.
 const BUFFER_TIMEOUT: Duration = Duration::from_millis(10);
@@ -27,8 +22,8 @@ const BUFFER_TIMEOUT: Duration = Duration::from_millis(10);
 /// How often the operators are told the time.
 const TICK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Source polls in one step, so that the other tasks of the slot get their turn.
-const POLLS_PER_STEP: usize = 8;
+/// Elements that one step gives the chain at most, so that the other tasks of the slot get their turn.
+const ELEMENTS_PER_STEP: usize = 16;
 
 /// Whether a step did anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,27 +40,20 @@ pub trait TaskListener: Send + Sync {
     fn report(&self, task: TaskId, fact: TaskFact<FrozenSnapshot>);
 }
 
-/// What stands at the head of the chain.
-pub enum TaskHead {
-    /// It reads an external system.
-    Source(Box<dyn TaskSource>),
-    /// It reads other tasks.
-    Input(Box<dyn TaskInput>),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Created,
-    Running,
-    /// A source that has emitted the barrier of the last checkpoint before its input has ended.
+    Reading,
+    /// A source has sent the barrier of the last checkpoint before its input has ended: it reads no more.
     Stopped,
+    /// The chain has been given the end. Barriers still come.
     Ended,
 }
 
 /// One subtask of a vertex, in one attempt.
 pub struct Task {
     id: TaskId,
-    head: TaskHead,
+    head: Box<dyn Head>,
     phase: Phase,
     actions: mpsc::Receiver<TaskAction>,
     listener: Arc<dyn TaskListener>,
@@ -85,7 +73,7 @@ impl Task {
     pub fn new(
         id: TaskId,
         committers: impl IntoIterator<Item = OperatorUid>,
-        head: TaskHead,
+        head: Box<dyn Head>,
         actions: mpsc::Receiver<TaskAction>,
         listener: Arc<dyn TaskListener>,
     ) -> Self {
@@ -107,16 +95,13 @@ impl Task {
     /// Whether a source is at its head.
     #[must_use]
     pub fn is_source(&self) -> bool {
-        matches!(self.head, TaskHead::Source(_))
+        self.head.is_source()
     }
 
     /// When one of its operators wants to be told the time.
     #[must_use]
     pub fn next_timer(&self) -> Option<ProcessingTime> {
-        match &self.head {
-            TaskHead::Source(source) => source.next_timer(),
-            TaskHead::Input(input) => input.next_timer(),
-        }
+        self.head.next_timer()
     }
 
     /// Reports a failure.
@@ -130,8 +115,8 @@ impl Task {
     /// When the task cannot go on; it must not be stepped again.
     pub fn step(&mut self, time: StepTime) -> Result<Progress> {
         if self.phase == Phase::Created {
-            self.open()?;
-            self.phase = Phase::Running;
+            self.head.open()?;
+            self.phase = Phase::Reading;
             self.report(TaskFact::Running);
         }
         let mut progress = self.take_actions()?;
@@ -140,8 +125,7 @@ impl Task {
             self.last_tick = Some(time.now);
             self.event(TaskEvent::Tick(time))?;
         }
-        self.start_checkpoints()?;
-        if self.read(time)? {
+        if self.advance(time)? {
             progress = Progress::Made;
             self.is_flushed = false;
         }
@@ -152,57 +136,70 @@ impl Task {
         Ok(progress)
     }
 
-    fn open(&mut self) -> Result<()> {
-        match &mut self.head {
-            TaskHead::Source(source) => source.open(),
-            TaskHead::Input(input) => input.open(),
-        }
-    }
-
     fn take_actions(&mut self) -> Result<Progress> {
         let mut progress = Progress::None;
         while let Ok(action) = self.actions.try_recv() {
             progress = Progress::Made;
             match action {
                 TaskAction::CompleteCheckpoint(id) => self.event(TaskEvent::CheckpointComplete(id))?,
+                TaskAction::TriggerCheckpoint { .. } if !self.is_source() => {
+                    return Err(Error::internal("a checkpoint was triggered at a task without a source"));
+                }
                 TaskAction::TriggerCheckpoint { checkpoint, is_last } => {
                     self.triggered.push_back((checkpoint, is_last));
                 }
-                TaskAction::AddSplits(splits) => self.source()?.add_splits(splits)?,
-                TaskAction::NoMoreSplits => self.source()?.no_more_splits(),
+                TaskAction::AddSplits(splits) => self.head.add_splits(splits)?,
+                TaskAction::NoMoreSplits => self.head.no_more_splits()?,
             }
         }
         Ok(progress)
     }
 
-    fn source(&mut self) -> Result<&mut dyn TaskSource> {
-        match &mut self.head {
-            TaskHead::Source(source) => Ok(&mut **source),
-            TaskHead::Input(_) => Err(Error::internal("an action for a source reached another task")),
-        }
-    }
-
-    /// Sends the barriers for which the chain has room.
-    fn start_checkpoints(&mut self) -> Result<()> {
-        while let Some(&(checkpoint, is_last)) = self.triggered.front() {
-            if !self.source()?.is_ready() {
+    /// Gives the chain what comes next, as long as it has room; returns `true` if there was anything to do.
+    ///
+    /// Nothing overtakes what earlier elements have made due. A barrier that was triggered goes before what could be read.
+    fn advance(&mut self, time: StepTime) -> Result<bool> {
+        let mut has_worked = false;
+        for _ in 0..ELEMENTS_PER_STEP {
+            if !self.head.is_ready() {
                 break;
             }
-            self.triggered.pop_front();
-            self.start_checkpoint(checkpoint)?;
-            if is_last && self.phase == Phase::Running {
-                self.phase = Phase::Stopped;
+            if !self.head.resume()? {
+                has_worked = true;
+                continue;
             }
+            match self.next(time)? {
+                Next::Nothing => break,
+                Next::Progress => {}
+                Next::Signal(signal) => {
+                    self.head.signal(signal)?;
+                    if signal == Signal::End {
+                        self.phase = Phase::Ended;
+                        self.facts.push(TaskFact::Ended);
+                    }
+                }
+                Next::Barrier(barrier) => self.barrier(barrier)?,
+            }
+            has_worked = true;
         }
-        Ok(())
+        Ok(has_worked)
     }
 
-    fn start_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
+    fn next(&mut self, time: StepTime) -> Result<Next> {
+        if let Some((checkpoint, is_last)) = self.triggered.pop_front() {
+            if is_last && self.phase == Phase::Reading {
+                self.phase = Phase::Stopped;
+            }
+            return Ok(Next::Barrier(Barrier { checkpoint }));
+        }
+        if self.phase == Phase::Stopped { Ok(Next::Nothing) } else { self.head.read(time) }
+    }
+
+    fn barrier(&mut self, barrier: Barrier) -> Result<()> {
         let mut operators = Vec::new();
-        self.source()?.barrier(Barrier { checkpoint }, &mut operators)?;
-        let snapshot = FrozenSnapshot { operators };
+        self.head.barrier(barrier, &mut operators)?;
+        let (checkpoint, snapshot) = (barrier.checkpoint, FrozenSnapshot { operators });
         self.facts.push(TaskFact::Snapshot { checkpoint, snapshot });
-        self.is_flushed = false;
         Ok(())
     }
 
@@ -210,59 +207,12 @@ impl Task {
         // A timer may have emitted, with nothing to read behind it.
         self.is_flushed = false;
         let mut committed = Vec::new();
-        match &mut self.head {
-            TaskHead::Source(source) => source.event(event, &mut committed)?,
-            TaskHead::Input(input) => input.event(event, &mut committed)?,
-        }
+        self.head.event(event, &mut committed)?;
         for (sink, checkpoint) in committed {
             self.commits.on_committed(&sink, checkpoint);
         }
         self.facts.extend(self.commits.take_news().map(|checkpoint| TaskFact::Committed { checkpoint }));
         Ok(())
-    }
-
-    /// Reads some; whether there was anything to do.
-    fn read(&mut self, time: StepTime) -> Result<bool> {
-        match &mut self.head {
-            TaskHead::Source(_) if !self.triggered.is_empty() => Ok(false),
-            TaskHead::Source(source) if matches!(self.phase, Phase::Stopped | Phase::Ended) => {
-                // Asking for room moves what still waits in the outputs.
-                source.is_ready();
-                Ok(false)
-            }
-            TaskHead::Source(source) => {
-                let mut has_read = false;
-                // A poll can move the watermark without reading anything.
-                self.is_flushed = false;
-                for _ in 0..POLLS_PER_STEP {
-                    if !source.is_ready() {
-                        break;
-                    }
-                    match source.poll(time)? {
-                        SourceStatus::More => has_read = true,
-                        SourceStatus::Idle | SourceStatus::Preparing => break,
-                        SourceStatus::End => {
-                            self.end();
-                            return Ok(true);
-                        }
-                    }
-                }
-                Ok(has_read)
-            }
-            TaskHead::Input(input) => match input.step(&mut self.facts)? {
-                InputStatus::Progress => Ok(true),
-                InputStatus::Waiting => Ok(false),
-                InputStatus::Ended => {
-                    self.end();
-                    Ok(true)
-                }
-            },
-        }
-    }
-
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        self.facts.push(TaskFact::Ended);
     }
 
     /// Partly filled batches wait for company only while there is more to read, and never long.
@@ -273,10 +223,7 @@ impl Task {
         }
         self.last_flush = time.now;
         self.is_flushed = true;
-        match &mut self.head {
-            TaskHead::Source(source) => source.flush(),
-            TaskHead::Input(input) => input.flush(),
-        }
+        self.head.flush()
     }
 
     fn report(&self, fact: TaskFact<FrozenSnapshot>) {
@@ -291,21 +238,29 @@ pub(crate) mod tests {
         atomic::{AtomicBool, Ordering},
     };
 
-    use flott_core::{SubtaskIndex, VertexId, snapshot::OperatorSnapshot, source::Split};
+    use flott_core::{SubtaskIndex, VertexId, snapshot::OperatorSnapshot};
 
     use super::*;
 
-    /// Notes what happens to it; has always more to read, unless it `is_done`.
+    /// Notes what happens to it. A source has always more to read, unless it `is_done`; from another head nothing comes.
     #[derive(Clone, Default)]
-    pub(crate) struct Source {
+    pub(crate) struct Noting {
         log: Arc<Mutex<Vec<String>>>,
+        is_source: bool,
         is_done: bool,
+        is_over: bool,
         is_full: Arc<AtomicBool>,
+        /// Times that the chain has to go on before the next element.
+        due: Arc<Mutex<usize>>,
         /// Commits of the sinks behind it that no event has found yet.
         committed: Arc<Mutex<Vec<(OperatorUid, CheckpointId)>>>,
     }
 
-    impl Source {
+    impl Noting {
+        fn source() -> Self {
+            Self { is_source: true, ..Self::default() }
+        }
+
         fn note(&self, text: impl Into<String>) {
             self.log.lock().unwrap().push(text.into());
         }
@@ -319,43 +274,36 @@ pub(crate) mod tests {
         OperatorUid::new(name).unwrap()
     }
 
-    /// An input from which nothing comes.
-    impl TaskInput for Source {
+    impl Head for Noting {
         fn open(&mut self) -> Result<()> {
             Ok(())
         }
-        fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
-            Ok(InputStatus::Waiting)
+        fn is_source(&self) -> bool {
+            self.is_source
         }
-        fn event(
-            &mut self,
-            _event: TaskEvent,
-            committed: &mut Vec<(OperatorUid, CheckpointId)>,
-        ) -> Result<()> {
-            self.note("event");
-            committed.append(&mut self.committed.lock().unwrap());
+        fn is_ready(&mut self) -> bool {
+            !self.is_full.load(Ordering::Relaxed)
+        }
+        fn resume(&mut self) -> Result<bool> {
+            let mut due = self.due.lock().unwrap();
+            if *due > 0 {
+                *due -= 1;
+                self.note("resume");
+                return Ok(false);
+            }
+            Ok(true)
+        }
+        fn read(&mut self, _time: StepTime) -> Result<Next> {
+            if !self.is_source || self.is_over {
+                return Ok(Next::Nothing);
+            }
+            self.note("read");
+            Ok(if self.is_done { Next::Signal(Signal::End) } else { Next::Progress })
+        }
+        fn signal(&mut self, signal: Signal) -> Result<()> {
+            self.note(format!("{signal:?}"));
+            self.is_over |= signal == Signal::End;
             Ok(())
-        }
-        fn flush(&mut self) -> Result<()> {
-            self.note("flush");
-            Ok(())
-        }
-        fn next_timer(&self) -> Option<ProcessingTime> {
-            None
-        }
-    }
-
-    impl TaskSource for Source {
-        fn open(&mut self) -> Result<()> {
-            Ok(())
-        }
-        fn add_splits(&mut self, _splits: Vec<Split>) -> Result<()> {
-            Ok(())
-        }
-        fn no_more_splits(&mut self) {}
-        fn poll(&mut self, _time: StepTime) -> Result<SourceStatus> {
-            self.note("poll");
-            Ok(if self.is_done { SourceStatus::End } else { SourceStatus::More })
         }
         fn barrier(
             &mut self,
@@ -370,8 +318,9 @@ pub(crate) mod tests {
             event: TaskEvent,
             committed: &mut Vec<(OperatorUid, CheckpointId)>,
         ) -> Result<()> {
-            if let TaskEvent::CheckpointComplete(checkpoint) = event {
-                self.note(format!("complete {checkpoint}"));
+            match event {
+                TaskEvent::CheckpointComplete(checkpoint) => self.note(format!("complete {checkpoint}")),
+                TaskEvent::Tick(_) => self.note("tick"),
             }
             committed.append(&mut self.committed.lock().unwrap());
             Ok(())
@@ -380,12 +329,15 @@ pub(crate) mod tests {
             self.note("flush");
             Ok(())
         }
-        fn is_ready(&mut self) -> bool {
-            !self.is_full.load(Ordering::Relaxed)
-        }
         fn next_timer(&self) -> Option<ProcessingTime> {
             None
         }
+    }
+
+    /// A task of which nobody wants to know anything.
+    pub(crate) fn task(head: Box<dyn Head>) -> Task {
+        let id = TaskId::new(VertexId(0), SubtaskIndex(0));
+        Task::new(id, [], head, mpsc::sync_channel(1).1, Arc::new(Listener::default()))
     }
 
     #[derive(Default)]
@@ -406,24 +358,19 @@ pub(crate) mod tests {
 
     struct Kit {
         task: Task,
-        source: Source,
+        source: Noting,
         actions: mpsc::SyncSender<TaskAction>,
         listener: Arc<Listener>,
     }
 
     impl Kit {
-        fn new(source: Source) -> Self {
-            let head = TaskHead::Source(Box::new(source.clone()));
-            Self::with_head(source, head)
-        }
-
         /// A task into which nothing comes.
         fn idle() -> Self {
-            let source = Source::default();
-            Self::with_head(source.clone(), TaskHead::Input(Box::new(source)))
+            Self::new(Noting::default())
         }
 
-        fn with_head(source: Source, head: TaskHead) -> Self {
+        fn new(source: Noting) -> Self {
+            let head = Box::new(source.clone());
             let (actions, received) = mpsc::sync_channel(8);
             let listener = Arc::new(Listener::default());
             let told = Arc::clone(&listener) as Arc<dyn TaskListener>;
@@ -468,9 +415,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_source_reads_no_further_behind_the_last_barrier() {
-        let mut kit = Kit::new(Source::default());
+        let mut kit = Kit::new(Noting::source());
         kit.trigger(1, false);
-        assert_eq!(kit.step(), ["barrier 1", "poll"]);
+        assert_eq!(kit.step(), ["tick", "barrier 1", "read"]);
         kit.trigger(2, true);
         assert_eq!(kit.step(), ["barrier 2"]);
         assert_eq!(kit.step(), ["flush"]);
@@ -486,8 +433,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_source_that_has_ended_stays_so() {
-        let mut kit = Kit::new(Source { is_done: true, ..Source::default() });
-        assert_eq!(kit.step(), ["poll"]);
+        let mut kit = Kit::new(Noting { is_done: true, ..Noting::source() });
+        assert_eq!(kit.step(), ["tick", "read", "End"]);
         kit.trigger(1, true);
         assert_eq!(kit.step(), ["barrier 1"]);
         assert_eq!(kit.task.phase, Phase::Ended);
@@ -495,8 +442,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_barrier_waits_for_room_and_nothing_is_read_before_it() {
-        let mut kit = Kit::new(Source::default());
-        assert_eq!(kit.step(), ["poll"]);
+        let mut kit = Kit::new(Noting::source());
+        assert_eq!(kit.step(), ["tick", "read"]);
         kit.source.is_full.store(true, Ordering::Relaxed);
         kit.trigger(1, false);
         kit.trigger(2, true);
@@ -505,18 +452,28 @@ pub(crate) mod tests {
         kit.source.is_full.store(false, Ordering::Relaxed);
         let barriers = kit.step();
         assert_eq!(barriers[..2], ["barrier 1", "barrier 2"]);
-        assert!(!barriers.contains(&"poll".into()), "{barriers:?}");
+        assert!(!barriers.contains(&"read".into()), "{barriers:?}");
         assert_eq!(*kit.listener.0.lock().unwrap(), ["running", "snapshot 1", "snapshot 2"]);
+    }
+
+    #[test]
+    fn a_barrier_waits_for_what_is_due() {
+        let mut kit = Kit::new(Noting::source());
+        kit.step();
+        *kit.source.due.lock().unwrap() = ELEMENTS_PER_STEP + 1;
+        kit.trigger(1, false);
+        assert_eq!(kit.step(), ["resume"]);
+        assert_eq!(kit.step()[..2], ["resume", "barrier 1"]);
     }
 
     #[test]
     fn what_a_timer_emits_is_sent_though_nothing_comes_in() {
         let mut kit = Kit::idle();
-        assert_eq!(kit.step_at(0), ["event", "flush"]);
+        assert_eq!(kit.step_at(0), ["tick", "flush"]);
         assert_eq!(kit.step_at(0), [""; 0]);
-        assert_eq!(kit.step_at(1), ["event", "flush"]);
+        assert_eq!(kit.step_at(1), ["tick", "flush"]);
         kit.complete(1);
-        assert_eq!(kit.step_at(1), ["event"]);
+        assert_eq!(kit.step_at(1), ["complete 1"]);
         assert_eq!(kit.step_at(1), ["flush"]);
     }
 
@@ -546,14 +503,14 @@ pub(crate) mod tests {
 
     #[test]
     fn commits_are_reported_also_after_the_end() {
-        let mut kit = Kit::new(Source { is_done: true, ..Source::default() });
+        let mut kit = Kit::new(Noting { is_done: true, ..Noting::source() });
         assert_eq!(kit.facts_at(0), ["running", "ended"]);
         check_late_commits(&mut kit);
     }
 
     #[test]
     fn commits_are_reported_also_by_a_source_that_has_stopped() {
-        let mut kit = Kit::new(Source::default());
+        let mut kit = Kit::new(Noting::source());
         kit.trigger(7, true);
         assert_eq!(kit.facts_at(0), ["running", "snapshot 7"]);
         check_late_commits(&mut kit);

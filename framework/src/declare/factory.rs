@@ -6,14 +6,13 @@ use std::{
 };
 
 use flott_core::{
-    Barrier, CheckpointId, Error, OperatorUid, ProcessingTime, Record, Result,
-    operator::{ChainLink, Discard, Downstream, Operator, OperatorContext, StepTime, TaskEvent},
+    Error, Record, Result,
+    operator::{ChainLink, Discard, Downstream, Head, Operator, OperatorContext},
     sink::{Settler, Sink, WriterContext},
-    snapshot::OperatorSnapshot,
-    source::{ReaderContext, Source, SourceStatus, Split, SplitEnumerator},
+    source::{ReaderContext, Source, SplitEnumerator},
 };
 use flott_operators::{fanout::Fanout, sink::SinkOperator, source::SourceOperator, watermark::Watermarks};
-use flott_runtime::program::{ErasedDownstream, OperatorFactory, TaskSource};
+use flott_runtime::program::{ErasedDownstream, OperatorFactory};
 
 const ONE_TYPE: &str = "an operator and what comes after it are declared with one type";
 
@@ -85,7 +84,7 @@ impl<O: Operator + 'static, M: Fn() -> O + Send + Sync> OperatorFactory for Link
         Ok(erased(ChainLink::new(operator, context, typed::<O::Out>(target))))
     }
 
-    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn TaskSource>> {
+    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn Head>> {
         Err(no_source())
     }
 
@@ -128,7 +127,7 @@ impl<S: Sink> OperatorFactory for SinkFactory<S> {
         Ok(erased(ChainLink::new(SinkOperator::new(writer), context, Box::new(Discard))))
     }
 
-    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn TaskSource>> {
+    fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn Head>> {
         Err(no_source())
     }
 
@@ -166,7 +165,7 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
         Err(Error::internal("the plan takes a source for another operator"))
     }
 
-    fn source(&self, context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn TaskSource>> {
+    fn source(&self, context: OperatorContext, target: ErasedDownstream) -> Result<Box<dyn Head>> {
         let reader = self.source.reader(&ReaderContext {
             uid: context.uid.clone(),
             subtask: context.subtask,
@@ -175,7 +174,7 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
         let watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let target = typed::<S::Out>(target);
         let source = SourceOperator::new(context.uid, watermarks, reader, context.metrics, target);
-        Ok(Box::new(SourceTask(source)))
+        Ok(Box::new(source))
     }
 
     fn fan_out(&self, targets: Vec<ErasedDownstream>) -> ErasedDownstream {
@@ -192,50 +191,5 @@ impl<S: Source> OperatorFactory for SourceFactory<S> {
 
     fn check(&self, _checkpoint_interval_ms: u64) -> Result<()> {
         Ok(())
-    }
-}
-
-/// A source operator as the head of a task.
-struct SourceTask<T: Record>(SourceOperator<T>);
-
-impl<T: Record> TaskSource for SourceTask<T> {
-    fn open(&mut self) -> Result<()> {
-        self.0.open()
-    }
-
-    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
-        self.0.add_splits(splits)
-    }
-
-    fn no_more_splits(&mut self) {
-        self.0.no_more_splits();
-    }
-
-    fn poll(&mut self, time: StepTime) -> Result<SourceStatus> {
-        self.0.poll(time)
-    }
-
-    fn barrier(
-        &mut self,
-        barrier: Barrier,
-        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
-    ) -> Result<()> {
-        self.0.barrier(barrier, snapshots)
-    }
-
-    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
-        self.0.event(event, committed)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.0.flush()
-    }
-
-    fn is_ready(&mut self) -> bool {
-        self.0.is_ready()
-    }
-
-    fn next_timer(&self) -> Option<ProcessingTime> {
-        self.0.next_timer()
     }
 }

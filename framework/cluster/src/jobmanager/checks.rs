@@ -127,8 +127,12 @@ fn may_pass(error: &Error, has_checkpoint: bool, failing_for: Duration, settings
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use flott_core::{operator::OperatorContext, sink::Settler, source::SplitEnumerator};
-    use flott_runtime::program::{ErasedDownstream, TaskSource};
+    use flott_core::{
+        operator::{Head, OperatorContext},
+        sink::Settler,
+        source::SplitEnumerator,
+    };
+    use flott_runtime::program::ErasedDownstream;
 
     use super::*;
 
@@ -145,11 +149,7 @@ mod tests {
         ) -> Result<ErasedDownstream> {
             unreachable!("nothing is deployed")
         }
-        fn source(
-            &self,
-            _context: OperatorContext,
-            _target: ErasedDownstream,
-        ) -> Result<Box<dyn TaskSource>> {
+        fn source(&self, _context: OperatorContext, _target: ErasedDownstream) -> Result<Box<dyn Head>> {
             unreachable!("nothing is deployed")
         }
         fn fan_out(&self, _targets: Vec<ErasedDownstream>) -> ErasedDownstream {

@@ -1,12 +1,15 @@
 use std::{collections::BTreeMap, sync::mpsc as blocking};
 
-use flott_core::{OperatorUid, ProcessingTime, SubtaskIndex, VertexId, operator::TaskEvent};
+use flott_core::{
+    Barrier, OperatorUid, ProcessingTime, Signal, SubtaskIndex, VertexId,
+    operator::{Head, Next, StepTime, TaskEvent},
+    snapshot::OperatorSnapshot,
+};
 use flott_runtime::{
     deployment::DeployedTasks,
     exchange::ExchangeSession,
-    input::{InputStatus, TaskInput},
     slot::SlotWaker,
-    task::{Task, TaskHead, TaskListener},
+    task::{Task, TaskListener},
 };
 use tempfile::TempDir;
 use tokio::{io::duplex, runtime::Handle};
@@ -49,12 +52,28 @@ impl Drop for Holding {
     }
 }
 
-impl TaskInput for Holding {
+impl Head for Holding {
     fn open(&mut self) -> Result<()> {
         Ok(())
     }
-    fn step(&mut self, _facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
-        Ok(InputStatus::Waiting)
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+    fn resume(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+    fn read(&mut self, _time: StepTime) -> Result<Next> {
+        Ok(Next::Nothing)
+    }
+    fn signal(&mut self, _signal: Signal) -> Result<()> {
+        Ok(())
+    }
+    fn barrier(
+        &mut self,
+        _barrier: Barrier,
+        _snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()> {
+        Ok(())
     }
     fn event(&mut self, _event: TaskEvent, _committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         Ok(())
@@ -74,7 +93,7 @@ impl TaskListener for Deaf {
 }
 
 fn prepared(input: Holding) -> Prepared {
-    let head = TaskHead::Input(Box::new(input));
+    let head = Box::new(input);
     let (_actions, received) = blocking::sync_channel(1);
     let task = Task::new(TaskId::new(VertexId(0), SubtaskIndex(0)), [], head, received, Arc::new(Deaf));
     let tasks = DeployedTasks {

@@ -1,6 +1,7 @@
 //! The operator contract and the typed links between the operators of a chain.
 
 mod chain;
+mod head;
 mod readiness;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use chain::{ChainLink, Discard};
+pub use head::{Head, Next};
 pub use readiness::Readiness;
 
 /// What an operator learns when its subtask starts.

@@ -1,6 +1,7 @@
 //! Drives a source's reader: what it reads becomes batches and watermarks.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -8,7 +9,7 @@ use std::{
 use flott_core::{
     BATCH_RECORDS_MAX, Barrier, Batch, CheckpointId, EventTime, MonotonicTime, OperatorUid, ProcessingTime,
     Record, Result, Signal, Watermark,
-    operator::{Downstream, OperatorMetrics, StepTime, TaskEvent},
+    operator::{Downstream, Head, Next, OperatorMetrics, StepTime, TaskEvent},
     snapshot::{OperatorSnapshot, StateContent, StateSnapshot},
     source::{SPLITS_STATE, SourceOutput, SourceReader, SourceStatus, Split},
     state::StateDeclaration,
@@ -23,10 +24,10 @@ const WHOLE_RECORDS_MIN: usize = BATCH_RECORDS_MAX / 2;
 /// up for longer has not looked for records meanwhile.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// A [`SourceReader`] with its watermarks, before a link: what a task drives in place of an input.
+/// A [`SourceReader`] with its watermarks, as the head of a chain.
 ///
-/// Each poll emits what the reader reads, then at most one watermark or idle marker. When the reader is done, it emits
-/// [`Watermark::MAX`] and the end, once. Barriers still pass after that.
+/// A poll of the reader gives the chain what the reader reads, and is followed by at most one watermark or idle marker. When the
+/// reader is done, [`Watermark::MAX`] and the end follow, once. Barriers still pass after that.
 ///
 /// It counts the records that it emits as read and as emitted.
 pub struct SourceOperator<T: Record> {
@@ -34,6 +35,8 @@ pub struct SourceOperator<T: Record> {
     reader: Box<dyn SourceReader<Out = T>>,
     emitter: Emitter<T>,
     polled: PolledTime,
+    /// The signals that follow what has been read.
+    pub(super) signals: VecDeque<Signal>,
     is_ended: bool,
 }
 
@@ -58,60 +61,25 @@ impl<T: Record> SourceOperator<T> {
             now,
             read_from: Vec::new(),
         };
-        Self { uid, reader, emitter, polled: PolledTime::default(), is_ended: false }
+        let (polled, signals) = (PolledTime::default(), VecDeque::new());
+        Self { uid, reader, emitter, polled, signals, is_ended: false }
     }
 
-    /// Opens the operators behind it. Called once, first.
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn open(&mut self) -> Result<()> {
-        self.emitter.target.open()
-    }
-
-    /// Gives the reader more splits. An empty list says that there are none for it now, so that it does not hold back
-    /// the watermark.
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
-        self.emitter.splits.add(splits.len(), self.emitter.now);
-        self.reader.add_splits(splits)
-    }
-
-    /// Says that no more splits will be added.
-    pub fn no_more_splits(&mut self) {
-        self.reader.no_more_splits();
-    }
-
-    /// Reads and emits some. To be called only when [`Self::is_ready`].
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn poll(&mut self, time: StepTime) -> Result<SourceStatus> {
-        if self.is_ended {
-            return Ok(SourceStatus::End);
-        }
-        if !self.emitter.target.resume()? {
-            return Ok(SourceStatus::More);
-        }
+    fn poll(&mut self, time: StepTime) -> Result<SourceStatus> {
         self.emitter.now = self.polled.advance(time);
         self.emitter.read_from.clear();
         let polled = self.reader.poll(time, &mut self.emitter);
         let status = polled.and_then(|status| self.emitter.pass_on().map(|()| status));
-        let status = match status.map_err(|error| error.at_position(|| self.position()))? {
-            SourceStatus::Preparing => {
-                self.polled.is_stalled = true;
-                SourceStatus::Idle
+        let status = status.map_err(|error| error.at_position(|| self.position()))?;
+        match status {
+            SourceStatus::End => {
+                self.is_ended = true;
+                self.signals.extend([Signal::Watermark(Watermark::MAX), Signal::End]);
             }
-            status => status,
-        };
-        if status == SourceStatus::End {
-            self.is_ended = true;
-            self.emitter.signal(Signal::Watermark(Watermark::MAX))?;
-            self.emitter.signal(Signal::End)?;
-        } else if let Some(signal) = self.emitter.splits.advance(self.emitter.now) {
-            self.emitter.signal(signal)?;
+            _ => {
+                self.polled.is_stalled |= status == SourceStatus::Preparing;
+                self.signals.extend(self.emitter.splits.advance(self.emitter.now));
+            }
         }
         Ok(status)
     }
@@ -123,12 +91,59 @@ impl<T: Record> SourceOperator<T> {
         let positions: Vec<_> = splits.into_iter().filter_map(|split| self.reader.position(split)).collect();
         (!positions.is_empty()).then(|| format!("source {:?}, {}", self.uid.as_str(), positions.join(", ")))
     }
+}
+
+impl<T: Record> Head for SourceOperator<T> {
+    fn open(&mut self) -> Result<()> {
+        self.emitter.target.open()
+    }
+
+    fn is_source(&self) -> bool {
+        true
+    }
+
+    /// An empty list says that there are no splits for it now, so that it does not hold back the watermark.
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<()> {
+        self.emitter.splits.add(splits.len(), self.emitter.now);
+        self.reader.add_splits(splits)
+    }
+
+    fn no_more_splits(&mut self) -> Result<()> {
+        self.reader.no_more_splits();
+        Ok(())
+    }
+
+    /// While there is no room, no split becomes idle.
+    fn is_ready(&mut self) -> bool {
+        let is_ready = self.emitter.target.is_ready();
+        self.polled.is_stalled |= !is_ready;
+        is_ready
+    }
+
+    fn resume(&mut self) -> Result<bool> {
+        self.emitter.target.resume()
+    }
+
+    fn read(&mut self, time: StepTime) -> Result<Next> {
+        if self.signals.is_empty() && !self.is_ended {
+            let status = self.poll(time)?;
+            let has_read = status == SourceStatus::More || !self.emitter.read_from.is_empty();
+            if has_read {
+                return Ok(Next::Progress);
+            }
+        }
+        Ok(self.signals.pop_front().map_or(Next::Nothing, Next::Signal))
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        if let Signal::Watermark(Watermark(EventTime(time))) = signal {
+            self.emitter.metrics.watermark.store(time, Ordering::Relaxed);
+        }
+        self.emitter.target.signal(signal)
+    }
 
     /// Snapshots the splits as list state [`SPLITS_STATE`], then the operators behind it, and passes the barrier on.
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn barrier(
+    fn barrier(
         &mut self,
         barrier: Barrier,
         snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
@@ -144,39 +159,19 @@ impl<T: Record> SourceOperator<T> {
         self.emitter.target.barrier(barrier, snapshots)
     }
 
-    /// Takes an event and passes it on, see [`Downstream::event`].
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn event(
-        &mut self,
-        event: TaskEvent,
-        committed: &mut Vec<(OperatorUid, CheckpointId)>,
-    ) -> Result<()> {
+    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
         if let TaskEvent::CheckpointComplete(checkpoint) = event {
             self.reader.on_checkpoint_complete(checkpoint)?;
         }
         self.emitter.target.event(event, committed)
     }
 
-    /// Sends partly filled batches on their way: there is nothing more to do for now.
-    ///
-    /// # Errors
-    /// Fails the task.
-    pub fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         self.emitter.target.flush()
     }
 
-    /// Whether there is room for what a poll may emit. While there is not, no split becomes idle.
-    pub fn is_ready(&mut self) -> bool {
-        let is_ready = self.emitter.target.is_ready();
-        self.polled.is_stalled |= !is_ready;
-        is_ready
-    }
-
-    /// When the next tick is wanted, or the next poll, though there may be nothing to read: a split may be idle then.
-    #[must_use]
-    pub fn next_timer(&self) -> Option<ProcessingTime> {
+    /// The next poll is wanted as well, though there may be nothing to read: a split may be idle then.
+    fn next_timer(&self) -> Option<ProcessingTime> {
         let next_idle = self.emitter.splits.next_idle().filter(|_| !self.is_ended);
         let idle = next_idle.map(|idle| self.polled.wall + idle.since(self.emitter.now).min(PAUSE_MAX));
         self.emitter.target.next_timer().into_iter().chain(idle).min()
@@ -225,13 +220,6 @@ impl<T: Record> Emitter<T> {
         let result = self.target.batch(&mut self.pending);
         self.pending.clear();
         result
-    }
-
-    fn signal(&mut self, signal: Signal) -> Result<()> {
-        if let Signal::Watermark(Watermark(EventTime(time))) = signal {
-            self.metrics.watermark.store(time, Ordering::Relaxed);
-        }
-        self.target.signal(signal)
     }
 }
 

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 use flott_core::{
     BATCH_RECORDS_MAX, Barrier, Batch, CheckpointId, DecodeError, EventTime, MonotonicTime, OperatorUid,
     ProcessingTime, Record, Result, Schema,
-    operator::{OperatorMetrics, StepTime, TaskEvent},
+    operator::{Head, Next, OperatorMetrics, StepTime, TaskEvent},
     snapshot::StateContent,
     source::{SPLITS_STATE, SourceOutput, SourceReader, SourceStatus, Split},
     testkit::{Collector, Seen},
@@ -87,16 +87,23 @@ impl<T: Record> Test<T> {
         Self { source, output, metrics, completed }
     }
 
-    fn poll(&mut self, millis: u64) -> (SourceStatus, Vec<Seen<T>>) {
+    /// Lets the reader poll once, and gives the chain the signals that follow.
+    fn poll(&mut self, millis: u64) -> Vec<Seen<T>> {
         let now = MonotonicTime::from_millis(millis);
-        let processing_time = ProcessingTime(1_000_000 + millis as i64);
-        let status = self.source.poll(StepTime { now, processing_time }).unwrap();
-        (status, self.output.take())
+        let time = StepTime { now, processing_time: ProcessingTime(1_000_000 + millis as i64) };
+        loop {
+            if let Next::Signal(signal) = self.source.read(time).unwrap() {
+                self.source.signal(signal).unwrap();
+            }
+            if self.source.signals.is_empty() {
+                return self.output.take();
+            }
+        }
     }
 
     /// Polls every 100 ms from `from` to `to` and returns what was emitted last.
     fn wait(&mut self, from: u64, to: u64) -> Vec<Seen<T>> {
-        (from..=to).step_by(100).map(|millis| self.poll(millis).1).last().unwrap_or_default()
+        (from..=to).step_by(100).map(|millis| self.poll(millis)).last().unwrap_or_default()
     }
 }
 
@@ -105,7 +112,7 @@ fn bounded<T>() -> Watermarks<T> {
 }
 
 #[test]
-fn a_poll_emits_records_then_one_watermark_and_the_end_once() {
+fn a_poll_is_followed_by_one_watermark_and_by_the_end_once() {
     let acts = [
         Read(0, vec![(1, 100)]),
         Read(0, vec![(2, 200)]),
@@ -118,11 +125,11 @@ fn a_poll_emits_records_then_one_watermark_and_the_end_once() {
     ];
     let mut test = Test::new(bounded::<u64>(), 1, acts);
     let first = vec![Seen::Record(1, 100), Seen::Record(2, 200), Seen::Watermark(189)];
-    assert_eq!(test.poll(0), (SourceStatus::More, first));
-    assert_eq!(test.poll(1), (SourceStatus::More, vec![Seen::Record(3, 150)]));
+    assert_eq!(test.poll(0), first);
+    assert_eq!(test.poll(1), vec![Seen::Record(3, 150)]);
     let last = vec![Seen::Record(4, 300), Seen::Watermark(i64::MAX), Seen::End];
-    assert_eq!(test.poll(2), (SourceStatus::End, last));
-    assert_eq!(test.poll(3), (SourceStatus::End, vec![]));
+    assert_eq!(test.poll(2), last);
+    assert_eq!(test.poll(3), vec![]);
     assert_eq!(test.metrics.records_in.load(Ordering::Relaxed), 4);
     assert_eq!(test.metrics.watermark.load(Ordering::Relaxed), i64::MAX);
 }
@@ -132,44 +139,44 @@ fn the_slowest_split_gives_the_watermark() {
     let acts =
         [Read(0, vec![(1, 100)]), Pause, Read(1, vec![(2, 50)]), Pause, EndSplit(1), Pause, EndSplit(0)];
     let mut test = Test::new(bounded::<u64>(), 2, acts);
-    assert_eq!(test.poll(0).1, [Seen::Record(1, 100)]);
-    assert_eq!(test.poll(1).1, [Seen::Record(2, 50), Seen::Watermark(39)]);
-    assert_eq!(test.poll(2).1, [Seen::Watermark(89)]);
-    assert_eq!(test.poll(3), (SourceStatus::Idle, vec![Seen::Idle]));
-    test.source.no_more_splits();
-    assert_eq!(test.poll(4).1, [Seen::Watermark(i64::MAX), Seen::End]);
+    assert_eq!(test.poll(0), [Seen::Record(1, 100)]);
+    assert_eq!(test.poll(1), [Seen::Record(2, 50), Seen::Watermark(39)]);
+    assert_eq!(test.poll(2), [Seen::Watermark(89)]);
+    assert_eq!(test.poll(3), vec![Seen::Idle]);
+    test.source.no_more_splits().unwrap();
+    assert_eq!(test.poll(4), [Seen::Watermark(i64::MAX), Seen::End]);
 }
 
 #[test]
 fn a_reader_without_splits_is_idle() {
     let mut test = Test::new(bounded::<u64>(), 0, []);
-    assert_eq!(test.poll(0), (SourceStatus::Idle, vec![Seen::Idle]));
-    assert_eq!(test.poll(1), (SourceStatus::Idle, vec![]));
+    assert_eq!(test.poll(0), vec![Seen::Idle]);
+    assert_eq!(test.poll(1), vec![]);
 }
 
 #[test]
 fn idleness_counts_only_time_in_which_the_source_could_read() {
     let acts = [Read(0, vec![(1, 100)]), Read(1, vec![(2, 50)]), Pause, Read(0, vec![(3, 200)])];
     let mut test = Test::new(bounded().idleness(Duration::from_secs(1)), 2, acts);
-    assert_eq!(test.poll(0).1, [Seen::Record(1, 100), Seen::Record(2, 50), Seen::Watermark(39)]);
+    assert_eq!(test.poll(0), [Seen::Record(1, 100), Seen::Record(2, 50), Seen::Watermark(39)]);
     assert_eq!(test.wait(100, 900), []);
     // A minute without room, and a minute in which the task did not run, do not make a split idle.
     test.output.stall(true);
     assert!(!test.source.is_ready());
     test.output.stall(false);
-    assert_eq!(test.poll(60_000).1, []);
+    assert_eq!(test.poll(60_000), []);
     // Split 0 was heard of at 100, so that only split 1 is idle now.
-    assert_eq!(test.poll(120_000).1, [Seen::Watermark(189)]);
-    assert_eq!(test.poll(120_100).1, [Seen::Idle]);
+    assert_eq!(test.poll(120_000), [Seen::Watermark(189)]);
+    assert_eq!(test.poll(120_100), [Seen::Idle]);
 }
 
 #[test]
 fn no_split_becomes_idle_while_its_reader_prepares() {
     let acts = (0..30).map(|_| Prepare).chain([Read(0, vec![(1, 100)])]);
     let mut test = Test::new(bounded().idleness(Duration::from_secs(1)), 1, acts);
-    assert_eq!(test.poll(0), (SourceStatus::Idle, vec![]));
+    assert_eq!(test.poll(0), vec![]);
     assert_eq!(test.wait(100, 2_900), []);
-    assert_eq!(test.poll(3_000).1, [Seen::Record(1, 100), Seen::Watermark(89)]);
+    assert_eq!(test.poll(3_000), [Seen::Record(1, 100), Seen::Watermark(89)]);
     assert_eq!(test.wait(3_100, 4_000), [Seen::Idle]);
 }
 
@@ -180,7 +187,7 @@ fn the_next_poll_is_asked_for_while_a_split_may_become_idle() {
     assert_eq!(test.source.next_timer(), Some(ProcessingTime(1_000_100)));
     test.poll(100);
     assert_eq!(test.source.next_timer(), Some(ProcessingTime(1_000_150)));
-    assert_eq!(test.poll(150).1, [Seen::Idle]);
+    assert_eq!(test.poll(150), [Seen::Idle]);
     assert_eq!(test.source.next_timer(), None);
 }
 
@@ -191,7 +198,7 @@ fn small_batches_are_put_together_and_stay_in_order() {
     let acts = [read(0, 0, 3), read(1, 3, 1000), read(0, 1003, 2), read(1, 1005, 1024), read(1, 2029, 1)];
     let mut test = Test::new(Watermarks::none(), 2, acts);
     let expected = (0..2030).map(|n| Seen::Record(n, i64::MIN));
-    assert!(test.poll(0).1.into_iter().eq(expected));
+    assert!(test.poll(0).into_iter().eq(expected));
     const { assert!(2030 > BATCH_RECORDS_MAX) };
 }
 
@@ -222,7 +229,7 @@ impl Record for Timed {
 fn a_records_own_event_time_counts_before_the_readers_and_a_functions_before_both() {
     let acts = || [Read(0, vec![(Timed(None), 5), (Timed(Some(EventTime(70))), 6)])];
     let times = |watermarks| {
-        let seen = Test::new(watermarks, 1, acts()).poll(0).1;
+        let seen = Test::new(watermarks, 1, acts()).poll(0);
         seen.into_iter()
             .map(|seen| if let Seen::Record(_, time) = seen { time } else { -1 })
             .collect::<Vec<_>>()

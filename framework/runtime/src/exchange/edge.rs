@@ -2,11 +2,14 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use flott_core::{Record, SubtaskIndex, operator::Downstream};
+use flott_core::{
+    Record, SubtaskIndex,
+    operator::{Downstream, Head},
+};
 
 use crate::{
     exchange::{LocalReceiver, LocalSender, RemoteReceiver, RemoteSender, local::local_channel},
-    input::{InputGate, Receiver, TaskInput},
+    input::{InputGate, Receiver},
     output::{ExchangeOutput, Partitioner, Sender},
     program::{EdgeFactory, ErasedChannel, ErasedDownstream, InputChannel, OutputChannel},
     slot::SlotWaker,
@@ -53,7 +56,7 @@ impl<T: Record> EdgeFactory for Edge<T> {
         Box::new(Box::new(output) as Box<dyn Downstream<T>>)
     }
 
-    fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn TaskInput> {
+    fn input(&self, channels: Vec<InputChannel>, target: ErasedDownstream) -> Box<dyn Head> {
         let receivers = channels.into_iter().map(|channel| match channel {
             InputChannel::Local(receiver) => {
                 Receiver::Local(*receiver.downcast::<LocalReceiver<T>>().expect(ONE_TYPE))

@@ -1,61 +1,16 @@
 //! Reads the channels of a task in turn and passes down what they deliver.
 
 use flott_core::{
-    Batch, CheckpointId, OperatorUid, Record, Result, StreamElement,
+    Batch, CheckpointId, OperatorUid, ProcessingTime, Record, Result, StreamElement,
     element::{Barrier, Signal},
-    operator::{Downstream, TaskEvent},
-    snapshot::FrozenSnapshot,
-    task::TaskFact,
+    operator::{Downstream, Head, Next, StepTime, TaskEvent},
+    snapshot::OperatorSnapshot,
 };
 
 use crate::{
     exchange::{LocalReceiver, RemoteReceiver},
     input::{Alignment, BarrierAligner, WatermarkMerger},
 };
-
-/// Elements that one step takes from the channels at most, so that the other tasks of the slot get their turn.
-const ELEMENTS_PER_STEP: usize = 16;
-
-/// The reading half of a chain that starts with an exchange.
-pub trait TaskInput: Send {
-    /// Opens the chain behind it.
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn open(&mut self) -> Result<()>;
-
-    /// Reads some; returns what happened. Snapshots taken on the way are added to `facts`.
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn step(&mut self, facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus>;
-
-    /// See [`Downstream::event`].
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()>;
-
-    /// See [`Downstream::flush`].
-    ///
-    /// # Errors
-    /// Fails the task.
-    fn flush(&mut self) -> Result<()>;
-
-    /// See [`Downstream::next_timer`].
-    fn next_timer(&self) -> Option<flott_core::ProcessingTime>;
-}
-
-/// What a step of an input did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputStatus {
-    /// Read something.
-    Progress,
-    /// There was nothing to read, or no room to pass it on.
-    Waiting,
-    /// The last channel ended in this step.
-    Ended,
-}
 
 /// The receiving end of one channel.
 pub(crate) enum Receiver<T> {
@@ -116,55 +71,48 @@ impl<T: Record> InputGate<T> {
         }
         Ok(())
     }
-
-    fn on_barrier(
-        &mut self,
-        channel: usize,
-        barrier: Barrier,
-        facts: &mut Vec<TaskFact<FrozenSnapshot>>,
-    ) -> Result<()> {
-        if self.aligner.on_barrier(channel, barrier.checkpoint) == Alignment::Aligned {
-            let mut operators = Vec::new();
-            self.target.barrier(barrier, &mut operators)?;
-            let (checkpoint, snapshot) = (barrier.checkpoint, FrozenSnapshot { operators });
-            facts.push(TaskFact::Snapshot { checkpoint, snapshot });
-        }
-        Ok(())
-    }
 }
 
-impl<T: Record> TaskInput for InputGate<T> {
+impl<T: Record> Head for InputGate<T> {
     fn open(&mut self) -> Result<()> {
         self.target.open()
     }
 
-    fn step(&mut self, facts: &mut Vec<TaskFact<FrozenSnapshot>>) -> Result<InputStatus> {
-        let mut status = InputStatus::Waiting;
-        for _ in 0..ELEMENTS_PER_STEP {
-            if !self.target.is_ready() {
-                break;
-            }
-            if !self.target.resume()? {
-                status = InputStatus::Progress;
-                continue;
-            }
-            if let Some(signal) = self.watermarks.next_signal() {
-                status = InputStatus::Progress;
-                self.target.signal(signal)?;
-                if signal == Signal::End {
-                    return Ok(InputStatus::Ended);
+    fn is_ready(&mut self) -> bool {
+        self.target.is_ready()
+    }
+
+    fn resume(&mut self) -> Result<bool> {
+        self.target.resume()
+    }
+
+    fn read(&mut self, _time: StepTime) -> Result<Next> {
+        if let Some(signal) = self.watermarks.next_signal() {
+            return Ok(Next::Signal(signal));
+        }
+        let Some((channel, element)) = self.next_element()? else { return Ok(Next::Nothing) };
+        match element {
+            StreamElement::Batch(batch) => self.on_batch(channel, batch)?,
+            StreamElement::Signal(signal) => self.watermarks.on_signal(channel, signal),
+            StreamElement::Barrier(barrier) => {
+                if self.aligner.on_barrier(channel, barrier.checkpoint) == Alignment::Aligned {
+                    return Ok(Next::Barrier(barrier));
                 }
-                continue;
-            }
-            let Some((channel, element)) = self.next_element()? else { break };
-            status = InputStatus::Progress;
-            match element {
-                StreamElement::Batch(batch) => self.on_batch(channel, batch)?,
-                StreamElement::Signal(signal) => self.watermarks.on_signal(channel, signal),
-                StreamElement::Barrier(barrier) => self.on_barrier(channel, barrier, facts)?,
             }
         }
-        Ok(status)
+        Ok(Next::Progress)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.target.signal(signal)
+    }
+
+    fn barrier(
+        &mut self,
+        barrier: Barrier,
+        snapshots: &mut Vec<(OperatorUid, OperatorSnapshot)>,
+    ) -> Result<()> {
+        self.target.barrier(barrier, snapshots)
     }
 
     fn event(&mut self, event: TaskEvent, committed: &mut Vec<(OperatorUid, CheckpointId)>) -> Result<()> {
@@ -175,7 +123,7 @@ impl<T: Record> TaskInput for InputGate<T> {
         self.target.flush()
     }
 
-    fn next_timer(&self) -> Option<flott_core::ProcessingTime> {
+    fn next_timer(&self) -> Option<ProcessingTime> {
         self.target.next_timer()
     }
 }
@@ -184,12 +132,13 @@ impl<T: Record> TaskInput for InputGate<T> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use flott_core::{EventTime, ProcessingTime, Watermark, snapshot::OperatorSnapshot};
+    use flott_core::{EventTime, Watermark};
 
     use super::*;
     use crate::{
         exchange::{LocalSender, local_channel},
         slot::SlotWaker,
+        task::{Progress, Task, tests::task},
     };
 
     /// Notes what comes. Needs three more goes for each watermark, and has room for as many as it is given.
@@ -262,18 +211,19 @@ mod tests {
         }
     }
 
-    fn gate() -> (InputGate<u64>, Vec<LocalSender<u64>>, Slow) {
+    /// A task with a gate of two channels.
+    fn gate() -> (Task, Vec<LocalSender<u64>>, Slow) {
         let channel = || local_channel(SlotWaker::default(), SlotWaker::default());
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
         let target = Slow::default();
         let receivers = receivers.into_iter().map(Receiver::Local).collect();
-        (InputGate::new(receivers, Box::new(target.clone())), senders, target)
+        (task(Box::new(InputGate::new(receivers, Box::new(target.clone())))), senders, target)
     }
 
-    fn step(gate: &mut InputGate<u64>, target: &Slow, room: usize) -> (InputStatus, Vec<String>) {
+    fn step(task: &mut Task, target: &Slow, room: usize) -> (Progress, Vec<String>) {
         target.0.lock().unwrap().room = room;
-        let status = gate.step(&mut Vec::new()).unwrap();
-        (status, std::mem::take(&mut target.0.lock().unwrap().log))
+        let progress = task.step(StepTime::default()).unwrap();
+        (progress, std::mem::take(&mut target.0.lock().unwrap().log))
     }
 
     #[test]
@@ -285,14 +235,14 @@ mod tests {
             sender.send(StreamElement::Signal(Signal::End));
         }
         let seen = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let progress = |texts: &[&str]| (InputStatus::Progress, seen(texts));
-        assert_eq!(step(&mut gate, &target, 0), (InputStatus::Waiting, vec![]));
+        let progress = |texts: &[&str]| (Progress::Made, seen(texts));
+        assert_eq!(step(&mut gate, &target, 0), (Progress::None, vec![]));
         assert_eq!(step(&mut gate, &target, 2), progress(&["to 5", "go", "go"]));
-        assert_eq!(step(&mut gate, &target, 0), (InputStatus::Waiting, vec![]));
+        assert_eq!(step(&mut gate, &target, 0), (Progress::None, vec![]));
         let rest = ["go", "barrier 1", "to 9223372036854775807", "go", "go"];
         assert_eq!(step(&mut gate, &target, 3), progress(&rest));
-        assert_eq!(step(&mut gate, &target, 2), (InputStatus::Ended, seen(&["go", "End"])));
-        assert_eq!(step(&mut gate, &target, 2), (InputStatus::Waiting, vec![]));
+        assert_eq!(step(&mut gate, &target, 2), progress(&["go", "End"]));
+        assert_eq!(step(&mut gate, &target, 2), (Progress::None, vec![]));
     }
 
     #[test]

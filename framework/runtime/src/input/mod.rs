@@ -5,6 +5,6 @@ mod gate;
 mod watermark;
 
 pub use alignment::{Alignment, BarrierAligner};
+pub use gate::InputGate;
 pub(crate) use gate::Receiver;
-pub use gate::{InputGate, InputStatus, TaskInput};
 pub use watermark::WatermarkMerger;
