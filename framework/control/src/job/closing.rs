@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use flott_core::{CheckpointId, ErrorKind, Generation, MonotonicTime, task::Failure};
+use flott_core::{ErrorKind, Generation, MonotonicTime, task::Failure};
 
 use super::{
     JobStatus, RestoredCheckpoint,
@@ -117,20 +117,8 @@ impl<S> JobState<S> for Closing {
         ControlFlow::Continue(())
     }
 
-    fn on_checkpoint_read(&mut self, turn: &mut Turn<'_, S>, checkpoint: CheckpointId) {
-        self.settlement.on_checkpoint_read(turn, checkpoint);
-    }
-
-    fn on_checkpoint_unreadable(
-        &mut self,
-        turn: &mut Turn<'_, S>,
-        checkpoint: CheckpointId,
-        reason: &str,
-    ) -> ControlFlow<State> {
-        match self.settlement.on_checkpoint_unreadable(turn, checkpoint, reason) {
-            Some(failure) => self.on_settle_failed(turn, failure),
-            None => ControlFlow::Continue(()),
-        }
+    fn settlement(&mut self) -> Option<&mut Settlement> {
+        Some(&mut self.settlement)
     }
 
     fn on_settled(

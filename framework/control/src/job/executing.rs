@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Executing {
     attempt: AttemptId,
     generation: Generation,
-    /// Where it runs.
+    /// The TaskManagers that run it.
     task_managers: BTreeSet<TaskManagerId>,
     phase: Phase,
     commits: CommitProgress,
@@ -33,7 +33,7 @@ pub(super) struct Executing {
     deadline: Option<MonotonicTime>,
 }
 
-/// How far an attempt is.
+/// The progress of an attempt.
 #[derive(Debug)]
 enum Phase {
     /// Not every task runs yet. A short task may have ended before the last one runs.
@@ -107,7 +107,7 @@ impl Executing {
         turn.world.end_attempt(turn.now, self.attempt, task_managers, turn.out);
     }
 
-    /// What the attempt has left behind is to be settled, then the job ends.
+    /// Ends the job once the output that the attempt has left open is settled.
     fn close<S>(&self, turn: &mut Turn<'_, S>, result: JobStatus, failure: Option<Failure>) -> State {
         State::Closing(Closing::new(turn, result, failure, Settlement::due(self.generation)))
     }

@@ -291,7 +291,7 @@ impl<S> JobMaster<S> {
         self.carry_out(now, actions, out);
     }
 
-    /// What the coordinator asks for becomes actions, or a reaction of the state.
+    /// Turns the actions of the coordinator into actions of the job, or into reactions of the state.
     fn carry_out(&mut self, now: MonotonicTime, actions: Vec<CheckpointAction<S>>, out: &mut Vec<Action<S>>) {
         for action in actions {
             match self.world.carry_out(action, out) {

@@ -17,7 +17,7 @@ use super::{
     world::World,
 };
 
-/// What has to happen between two attempts.
+/// The work between two attempts.
 #[derive(Debug)]
 pub(super) struct Recovering {
     settlement: Settlement,
@@ -190,20 +190,8 @@ impl<S> JobState<S> for Recovering {
         ControlFlow::Continue(())
     }
 
-    fn on_checkpoint_read(&mut self, turn: &mut Turn<'_, S>, checkpoint: CheckpointId) {
-        self.settlement.on_checkpoint_read(turn, checkpoint);
-    }
-
-    fn on_checkpoint_unreadable(
-        &mut self,
-        turn: &mut Turn<'_, S>,
-        checkpoint: CheckpointId,
-        reason: &str,
-    ) -> ControlFlow<State> {
-        match self.settlement.on_checkpoint_unreadable(turn, checkpoint, reason) {
-            Some(failure) => self.on_settle_failed(turn, failure),
-            None => ControlFlow::Continue(()),
-        }
+    fn settlement(&mut self) -> Option<&mut Settlement> {
+        Some(&mut self.settlement)
     }
 
     fn on_settled(

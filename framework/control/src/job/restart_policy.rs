@@ -14,7 +14,7 @@ pub(super) struct RestartPolicy {
     start_timeout: Option<Duration>,
     /// The first failure, while no attempt has run.
     failing_since: Option<MonotonicTime>,
-    /// Some attempt of this JobManager had every task running.
+    /// An attempt of this JobManager has had every task running.
     has_run: bool,
     random: u64,
 }

@@ -4,7 +4,7 @@ use flott_core::Generation;
 
 use super::{JobStatus, ShutdownStep};
 
-/// What is known of this run: its generations, what it repeats, and requests to end this process.
+/// The history of this run: its generations, whether it repeats another run, and the requests to end this process.
 #[derive(Debug)]
 pub(super) struct RunHistory {
     generation: Generation,

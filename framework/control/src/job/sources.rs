@@ -94,7 +94,7 @@ impl Sources {
         self.snapshots.insert(checkpoint, snapshots.collect());
     }
 
-    /// What the enumerators knew when the checkpoint was triggered.
+    /// Takes the snapshots of the enumerators from the time when the checkpoint was triggered.
     pub(super) fn take_snapshots(
         &mut self,
         checkpoint: CheckpointId,

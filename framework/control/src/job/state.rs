@@ -7,7 +7,7 @@ use flott_core::{
 
 use super::{
     Action, JobStatus, RestoredCheckpoint, closing::Closing, created::Created, executing::Executing,
-    over::Over, recovering::Recovering, world::World,
+    over::Over, recovering::Recovering, settlement::Settlement, world::World,
 };
 use crate::checkpoint::CheckpointKind;
 
@@ -71,15 +71,29 @@ pub(super) trait JobState<S> {
         ControlFlow::Continue(())
     }
 
-    fn on_checkpoint_read(&mut self, _turn: &mut Turn<'_, S>, _checkpoint: CheckpointId) {}
+    /// The settlement of a state that has one.
+    fn settlement(&mut self) -> Option<&mut Settlement> {
+        None
+    }
+
+    fn on_checkpoint_read(&mut self, turn: &mut Turn<'_, S>, checkpoint: CheckpointId) {
+        if let Some(settlement) = self.settlement() {
+            settlement.on_checkpoint_read(turn, checkpoint);
+        }
+    }
 
     fn on_checkpoint_unreadable(
         &mut self,
-        _turn: &mut Turn<'_, S>,
-        _checkpoint: CheckpointId,
-        _reason: &str,
+        turn: &mut Turn<'_, S>,
+        checkpoint: CheckpointId,
+        reason: &str,
     ) -> ControlFlow<State> {
-        ControlFlow::Continue(())
+        let settlement = self.settlement();
+        match settlement.and_then(|settlement| settlement.on_checkpoint_unreadable(turn, checkpoint, reason))
+        {
+            Some(failure) => self.on_settle_failed(turn, failure),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn on_settled(

@@ -40,7 +40,7 @@ impl Sweeps {
         is_due
     }
 
-    /// What late zombies of generations before `below` have opened is removed.
+    /// Removes the output that late zombies of generations before `below` have opened.
     pub(super) fn start<S>(&mut self, below: Generation, out: &mut Vec<Action<S>>) {
         self.is_running = true;
         out.push(Action::Sweep { below });

@@ -18,7 +18,7 @@ use crate::{
 /// The first generation that tasks run in: none is older.
 const FIRST: Generation = Generation(1);
 
-/// What outlives a state of the job.
+/// The data that outlives a state of the job.
 #[derive(Debug)]
 pub(super) struct World<S> {
     pub(super) settings: JobSettings,
@@ -35,7 +35,7 @@ pub(super) struct World<S> {
     last_assignment: Vec<SlotAssignment>,
 }
 
-/// What an action of the checkpoint coordinator means for the state of the job.
+/// The meaning of a coordinator's action for the state of the job.
 pub(super) enum Verdict {
     /// A checkpoint of the attempt is completed.
     Completed { checkpoint: CheckpointId, kind: CheckpointKind },

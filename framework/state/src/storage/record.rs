@@ -94,9 +94,8 @@ pub(super) fn encode(record: &JobRecord) -> Result<Vec<u8>> {
 /// [`flott_core::ErrorKind::State`] when a newer Flott wrote it, or it is damaged.
 pub(super) fn decode(path: &str, bytes: &[u8]) -> Result<JobRecord> {
     let entry: StoredEntry = json::read(FORMAT, path, bytes)?;
-    let damaged = |why: &dyn std::fmt::Display| json::damaged(FORMAT, path, why);
     if crc32c::crc32c(entry.record.as_bytes()) != entry.crc {
-        return Err(damaged(&"its checksum is wrong"));
+        return Err(json::damaged(FORMAT, path, "its checksum is wrong"));
     }
-    serde_json::from_str(&entry.record).map_err(|error| damaged(&error))
+    serde_json::from_str(&entry.record).map_err(|error| json::damaged(FORMAT, path, error))
 }

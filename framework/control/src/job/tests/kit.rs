@@ -98,7 +98,7 @@ impl Job {
         self.read(out)
     }
 
-    /// What follows when checkpoints that are asked for are read at once.
+    /// The actions that follow when checkpoints that are asked for are read at once.
     fn read(&mut self, actions: Actions) -> Actions {
         let mut others = Actions::new();
         for action in actions {
