@@ -58,7 +58,7 @@ pub trait StateBackend: Send + 'static {
 pub struct StateBinder<'a, B> {
     /// Makes the tables.
     pub backend: &'a mut B,
-    /// What the checkpoint has for this operator.
+    /// The entries that the checkpoint has for this operator.
     pub restored: &'a mut RestoredOperator,
     /// The subtask's keys.
     pub keys: KeySpace,

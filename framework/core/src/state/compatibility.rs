@@ -102,7 +102,7 @@ pub enum Difference {
         /// The variant.
         variant: String,
     },
-    /// So many more variants that they are numbered in another way.
+    /// The number of variants has grown or shrunk past the limit at which they are numbered in another way.
     VariantNumbers {
         /// The enum's place in the state.
         place: String,

@@ -169,7 +169,7 @@ impl<M: Record + Ord, V: Record> MapState<M, V> {
         self.bound().remove(at, map_key)
     }
 
-    /// Whether there is a value under `map_key`.
+    /// Returns `true` if there is a value under `map_key`.
     pub fn contains_key(&mut self, map_key: &M) -> bool {
         self.get(map_key).is_some()
     }
@@ -180,7 +180,7 @@ impl<M: Record + Ord, V: Record> MapState<M, V> {
         self.bound().len(at)
     }
 
-    /// Whether there is no entry.
+    /// Returns `true` if there is no entry.
     pub fn is_empty(&mut self) -> bool {
         self.len() == 0
     }

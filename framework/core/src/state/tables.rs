@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::SharedKeys;
 use crate::{error::Result, snapshot::StateSnapshot, time::EventTime};
 
-/// What every keyed state can do, whatever it holds.
+/// The operations that all keyed states have in common.
 pub trait KeyedState: Send {
     /// Takes the keys that the following calls mean by their position.
     ///

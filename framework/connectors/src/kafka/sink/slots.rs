@@ -228,8 +228,8 @@ impl Slots {
         }
     }
 
-    /// Whether every transaction of the checkpoints up to this one is known to be committed, and its partitions have been
-    /// inspected or could not be within [`INSPECTION_PATIENCE`].
+    /// Returns `true` if every transaction of the checkpoints up to this one is known to be committed, and its partitions have
+    /// been inspected or could not be within [`INSPECTION_PATIENCE`].
     pub(super) fn has_committed(&self, checkpoint: CheckpointId, now: MonotonicTime) -> bool {
         let is_awaited = |slot: &Slot| {
             slot.inspected
